@@ -1,0 +1,59 @@
+"""Held funds: money set aside for a bounty, one hold a slot and one for the paid negative outcomes."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from tasks import ids
+from tasks.models import Mode
+
+
+class Hold(models.Model):
+    """Money set aside: HELD, then CAPTURED, VOIDED or EXPIRED. Funded = captured + voided + held at every instant."""
+
+    class Kind(models.TextChoices):
+        SLOT = "SLOT", "the reward, fee and verifier fees of one slot"
+        RESERVE = "RESERVE", "the reserve for truthful negative outcomes"
+
+    class Status(models.TextChoices):
+        HELD = "HELD", "held"
+        CAPTURED = "CAPTURED", "captured"
+        VOIDED = "VOIDED", "voided"
+        EXPIRED = "EXPIRED", "expired"
+
+    EDGES = {
+        Status.HELD: {Status.CAPTURED, Status.VOIDED, Status.EXPIRED},
+        Status.CAPTURED: set(),
+        Status.VOIDED: set(),
+        Status.EXPIRED: set(),
+    }
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    mode = models.CharField(max_length=4, choices=Mode)
+    # No foreign keys upwards: bounties and agents live above this app.
+    bounty_id = models.UUIDField(db_index=True)
+    agent_id = models.UUIDField()
+    kind = models.CharField(max_length=7, choices=Kind)
+    slot_number = models.PositiveSmallIntegerField(default=0)
+    currency = models.CharField(max_length=5)
+    amount_minor = models.BigIntegerField()
+    captured_minor = models.BigIntegerField(default=0)
+    returned_minor = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=8, choices=Status, default=Status.HELD)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bounty_id", "kind", "slot_number"], name="slot_has_one_hold"),
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="hold_amount_is_positive"),
+            models.CheckConstraint(condition=Q(captured_minor__gte=0, returned_minor__gte=0), name="hold_parts_are_not_negative"),
+            models.CheckConstraint(condition=Q(amount_minor__gte=F("captured_minor") + F("returned_minor")), name="hold_pays_no_more_than_it_has"),
+            models.CheckConstraint(
+                condition=Q(status="HELD") | Q(amount_minor=F("captured_minor") + F("returned_minor")),
+                name="ended_hold_keeps_no_money",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"hold of bounty {self.bounty_id}, slot {self.slot_number}"
