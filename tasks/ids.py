@@ -4,7 +4,9 @@ import os
 import time
 import uuid
 
-PREFIXES = frozenset({"agt", "bty", "clm", "dep", "evd", "evt", "key", "pay", "rev", "run", "set", "sub", "tsk", "usr", "vrd", "whe", "dlv"})
+PREFIXES = frozenset(
+    {"agt", "bty", "clm", "dep", "evd", "evt", "key", "pay", "rev", "run", "set", "sub", "tsk", "usr", "vrd", "whe", "dlv"}
+)
 
 
 class MalformedId(ValueError):

@@ -120,7 +120,9 @@ class Claim(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["slot"], condition=Q(status="ACTIVE"), name="slot_has_one_active_claim"),
             models.UniqueConstraint(fields=["slot", "slot_token"], name="claim_token_is_unique_in_its_slot"),
-            models.UniqueConstraint(fields=["task", "worker"], condition=Q(status__in=("ACTIVE", "SUBMITTED")), name="worker_has_one_open_claim_per_task"),
+            models.UniqueConstraint(
+                fields=["task", "worker"], condition=Q(status__in=("ACTIVE", "SUBMITTED")), name="worker_has_one_open_claim_per_task"
+            ),
         ]
         indexes = [models.Index(fields=["worker", "status"], name="claim_by_worker_and_status")]
 

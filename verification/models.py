@@ -102,7 +102,9 @@ class CheckRun(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["submission", "check_name", "check_version", "criterion"], name="check_runs_once_per_version")]
+        constraints = [
+            models.UniqueConstraint(fields=["submission", "check_name", "check_version", "criterion"], name="check_runs_once_per_version")
+        ]
 
     def __str__(self) -> str:
         return f"{self.check_name} v{self.check_version} on {self.submission_id}: {self.outcome}"

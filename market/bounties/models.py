@@ -90,7 +90,9 @@ class Offer(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bounty", "version"], name="offer_version_is_unique"),
-            models.CheckConstraint(condition=Q(reward_minor__gt=0, fee_minor__gte=0, negative_fee_minor__gte=0), name="offer_amounts_are_not_negative"),
+            models.CheckConstraint(
+                condition=Q(reward_minor__gt=0, fee_minor__gte=0, negative_fee_minor__gte=0), name="offer_amounts_are_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:

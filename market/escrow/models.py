@@ -48,7 +48,9 @@ class Hold(models.Model):
             models.UniqueConstraint(fields=["bounty_id", "kind", "slot_number"], name="slot_has_one_hold"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="hold_amount_is_positive"),
             models.CheckConstraint(condition=Q(captured_minor__gte=0, returned_minor__gte=0), name="hold_parts_are_not_negative"),
-            models.CheckConstraint(condition=Q(amount_minor__gte=F("captured_minor") + F("returned_minor")), name="hold_pays_no_more_than_it_has"),
+            models.CheckConstraint(
+                condition=Q(amount_minor__gte=F("captured_minor") + F("returned_minor")), name="hold_pays_no_more_than_it_has"
+            ),
             models.CheckConstraint(
                 condition=Q(status="HELD") | Q(amount_minor=F("captured_minor") + F("returned_minor")),
                 name="ended_hold_keeps_no_money",

@@ -27,7 +27,8 @@ class Account(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(is_guarded=True, balance_minor__isnull=False, balance_minor__gte=0) | Q(is_guarded=False, balance_minor__isnull=True),
+                condition=Q(is_guarded=True, balance_minor__isnull=False, balance_minor__gte=0)
+                | Q(is_guarded=False, balance_minor__isnull=True),
                 name="guarded_account_is_never_below_zero",
             ),
         ]

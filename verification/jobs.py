@@ -1,0 +1,1 @@
+"""Background work of judging: each job is one use-case call."""
