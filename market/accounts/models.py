@@ -53,6 +53,8 @@ class ApiKey(models.Model):
     # The first characters, so that its owner can tell keys apart.
     visible_prefix = models.CharField(max_length=16)
     secret_sha256 = models.CharField(max_length=64, unique=True)
+    # An operator's word that the machine behind a lease key may see sealed originals; never given to strangers.
+    is_trusted = models.BooleanField(default=False)
     limit_currency = models.CharField(max_length=5, default="USD")
     limit_per_bounty_minor = models.BigIntegerField(null=True, blank=True)
     limit_per_day_minor = models.BigIntegerField(null=True, blank=True)
@@ -63,6 +65,7 @@ class ApiKey(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(scope="agent") | Q(agent__isnull=False), name="agent_key_has_an_agent"),
+            models.CheckConstraint(condition=Q(is_trusted=False) | Q(scope__startswith="lease:"), name="only_lease_keys_are_trusted"),
         ]
 
     def __str__(self) -> str:

@@ -1,10 +1,12 @@
-"""What happened: the gap-free event feed, which is also the outbox of webhooks."""
+"""What happened: the gap-free event feed, which is also the outbox of webhooks.
+
+Agents are named by string: events and accounts stand side by side and do not import each other.
+"""
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from market.accounts.models import Agent
 from tasks import ids, leases
 
 
@@ -17,7 +19,7 @@ class Event(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     public_id = models.UUIDField(default=ids.new_id, unique=True, editable=False)
-    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="events")
+    agent = models.ForeignKey("accounts.Agent", on_delete=models.PROTECT, related_name="events")
     seq = models.BigIntegerField(null=True, blank=True)
     type = models.CharField(max_length=48)
     subject = models.CharField(max_length=40)
@@ -37,7 +39,7 @@ class Event(models.Model):
 class FeedCounter(models.Model):
     """The last sequence number given in an agent's feed."""
 
-    agent = models.OneToOneField(Agent, on_delete=models.PROTECT, primary_key=True, related_name="+")
+    agent = models.OneToOneField("accounts.Agent", on_delete=models.PROTECT, primary_key=True, related_name="+")
     last_seq = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
@@ -48,7 +50,7 @@ class WebhookEndpoint(models.Model):
     """Where an agent wants its events, and the secret that signs them (Standard Webhooks 1.1)."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
-    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="webhook_endpoints")
+    agent = models.ForeignKey("accounts.Agent", on_delete=models.PROTECT, related_name="webhook_endpoints")
     url = models.URLField(max_length=500)
     secret = models.CharField(max_length=80)
     is_enabled = models.BooleanField(default=True)

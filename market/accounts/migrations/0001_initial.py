@@ -83,6 +83,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=80)),
                 ('visible_prefix', models.CharField(max_length=16)),
                 ('secret_sha256', models.CharField(max_length=64, unique=True)),
+                ('is_trusted', models.BooleanField(default=False)),
                 ('limit_currency', models.CharField(default='USD', max_length=5)),
                 ('limit_per_bounty_minor', models.BigIntegerField(blank=True, null=True)),
                 ('limit_per_day_minor', models.BigIntegerField(blank=True, null=True)),
@@ -93,7 +94,7 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('scope', 'agent'), _negated=True), ('agent__isnull', False), _connector='OR'), name='agent_key_has_an_agent')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('scope', 'agent'), _negated=True), ('agent__isnull', False), _connector='OR'), name='agent_key_has_an_agent'), models.CheckConstraint(condition=models.Q(('is_trusted', False), ('scope__startswith', 'lease:'), _connector='OR'), name='only_lease_keys_are_trusted')],
             },
         ),
     ]
