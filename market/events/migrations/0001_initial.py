@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('accounts', '0002_apikey_is_trusted_apikey_only_lease_keys_are_trusted'),
+        ('accounts', '0001_initial'),
     ]
 
     operations = [
