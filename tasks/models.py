@@ -38,6 +38,7 @@ class Task(models.Model):
     # H3 cell (resolution tasks.geo.LISTING_RESOLUTION) of the place, as a signed 64-bit integer, for "near me".
     h3_cell = models.BigIntegerField()
     opens_at = models.DateTimeField()
+    # The terms' own, or later where the poster has raised the deadline since; evidence counts until this.
     closes_at = models.DateTimeField()
     task_time_s = models.PositiveIntegerField()
     created_at = models.DateTimeField(db_default=Now())
@@ -72,6 +73,8 @@ class WorkerProfile(models.Model):
     """What the market knows of one who earns: a record, not a person's papers."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, primary_key=True, related_name="worker_profile")
+    # A test worker sees and does test tasks only, a live worker live ones only.
+    mode = models.CharField(max_length=4, choices=Mode, default=Mode.TEST)
     country = models.CharField(max_length=2, blank=True, default="")
     accepted_count = models.PositiveIntegerField(default=0)
     rejected_count = models.PositiveIntegerField(default=0)
@@ -114,6 +117,7 @@ class Claim(models.Model):
     # The claim's position coarsened to an H3 cell: a worker's exact place is never kept before the shutter.
     from_h3_cell = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+    # When it let its slot go: dropped, expired, or its submission's verdict became final.
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -124,7 +128,10 @@ class Claim(models.Model):
                 fields=["task", "worker"], condition=Q(status__in=("ACTIVE", "SUBMITTED")), name="worker_has_one_open_claim_per_task"
             ),
         ]
-        indexes = [models.Index(fields=["worker", "status"], name="claim_by_worker_and_status")]
+        indexes = [
+            models.Index(fields=["worker", "status"], name="claim_by_worker_and_status"),
+            models.Index(fields=["expires_at"], condition=Q(status="ACTIVE"), name="claim_to_expire"),
+        ]
 
     def __str__(self) -> str:
         return ids.encode("clm", self.pk)
@@ -179,6 +186,11 @@ class Submission(models.Model):
     untrusted_note = models.CharField(max_length=500, blank=True, default="")
     received_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
+    # Set with a rejection: until when it may be retaken, and appealed.
+    retake_until = models.DateTimeField(null=True, blank=True)
+    appeal_until = models.DateTimeField(null=True, blank=True)
+    # When nothing could change the verdict any more and the slot was let go.
+    final_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -188,8 +200,16 @@ class Submission(models.Model):
                 condition=Q(kind="EVIDENCE", negative_reason="") | (Q(kind="NEGATIVE") & ~Q(negative_reason="")),
                 name="negative_submission_names_its_reason",
             ),
+            models.CheckConstraint(condition=~Q(status="REJECTED") | Q(appeal_until__isnull=False), name="rejection_has_an_appeal_window"),
+            models.CheckConstraint(
+                condition=Q(final_at__isnull=True) | Q(status__in=("ACCEPTED", "REJECTED", "INCONCLUSIVE")),
+                name="final_submission_is_decided",
+            ),
         ]
-        indexes = [models.Index(fields=["status", "received_at"], name="submission_by_status")]
+        indexes = [
+            models.Index(fields=["status", "received_at"], name="submission_by_status"),
+            models.Index(fields=["appeal_until"], condition=Q(status="REJECTED", final_at__isnull=True), name="submission_to_finalise"),
+        ]
 
     def __str__(self) -> str:
         return ids.encode("sub", self.pk)
