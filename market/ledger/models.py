@@ -1,9 +1,9 @@
 """Double entry: accounts and immutable transfers. It knows no bounty, no user and no provider.
 
-The only writer of all three tables is the SQL function ``ledger_post`` (see `market.ledger.transfers`).
+Accounts and transfers have one writer, the SQL function ``ledger_post`` (see `market.ledger.transfers`); marks
+have ``ledger_mark`` (see `market.ledger.marks`). Triggers refuse every other write: migration 0002 says how far
+that reaches.
 """
-
-import uuid
 
 from django.db import models
 from django.db.models import F, Q
@@ -40,11 +40,13 @@ class Account(models.Model):
 class Transfer(models.Model):
     """An immutable move of money. The caller makes the id, so a second attempt is harmless."""
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, editable=False)
     # Order of recording; gaps are possible after a rollback.
     seq = models.BigIntegerField(unique=True)
-    source = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
-    destination = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    # No constraint in the database: its check would lock the rows of shared accounts with every transfer.
+    # ``ledger_post`` opens or finds both accounts, triggers refuse deletion, and the audit looks for orphans.
+    source = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    destination = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
     amount_minor = models.BigIntegerField()
     reason = models.CharField(max_length=32)
     # What it belongs to, e.g. "bty_..." or "pay_...".
@@ -56,7 +58,11 @@ class Transfer(models.Model):
             models.CheckConstraint(condition=Q(amount_minor__gt=0, amount_minor__lte=2**53), name="transfer_amount_is_positive"),
             models.CheckConstraint(condition=~Q(source=F("destination")), name="transfer_joins_two_accounts"),
         ]
-        indexes = [models.Index(fields=["subject"], name="transfer_by_subject")]
+        indexes = [
+            models.Index(fields=["subject"], name="transfer_by_subject"),
+            models.Index(fields=["source", "seq"], name="transfer_by_source"),
+            models.Index(fields=["destination", "seq"], name="transfer_by_destination"),
+        ]
 
     def __str__(self) -> str:
         return f"transfer {self.pk}"
