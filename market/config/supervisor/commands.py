@@ -1,0 +1,28 @@
+"""Our own commands of manage.py, and how each of them ends."""
+
+import sys
+
+from market.config.supervisor import progress, refusal, throwaway
+
+EXIT_REFUSED = 2
+
+
+def run(*, command: str, arguments: list[str]) -> int:
+    """Run one of `market.config.install.EXTRAS`; return the exit code."""
+    try:
+        match command:
+            case "market":
+                from market.config.supervisor import market_command
+
+                return market_command.run(arguments=arguments)
+            case "tests":
+                return throwaway.run_tests(arguments=arguments)
+            case "services":
+                return throwaway.run_beside_services(command=arguments, said=progress.Progress())
+            case _:
+                return 0
+    except refusal.Refused as refused:
+        print(refused, file=sys.stderr, flush=True)
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,115 @@
+"""PostgreSQL and Valkey together: embedded ones, or those that the environment names."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import psycopg
+import redis
+
+from market.config.supervisor import children, credentials, folders, postgres, progress, refusal, valkey
+
+CONNECT_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services answer, in the words of `market.config.environment`."""
+
+    database_url: str
+    redis_url: str
+    gpu_redis_url: str
+
+
+class Services:
+    """Starts what the environment does not name, and stops what it started."""
+
+    def __init__(self, *, folder: folders.DataFolder, secrets: credentials.Credentials, said: progress.Progress, is_durable: bool) -> None:
+        self._folder = folder
+        self._secrets = secrets
+        self._said = said
+        self._is_durable = is_durable
+        self.children: list[children.Child] = []
+
+    def start(self, *, database_url: str, redis_url: str, gpu_redis_url: str) -> Addresses:
+        """Start, or try the given addresses; an empty one asks for the embedded service.
+
+        Raises:
+            Refused: a service does not start or does not answer.
+        """
+        run_folder = self._folder.run_folder()
+        for name in children.end_orphans(self._folder.logs):
+            self._said.say(f"ended {name}, left over from a start that was killed")
+        cluster = None
+        if not database_url:
+            cluster = postgres.Cluster(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
+            if cluster.is_new:
+                self._said.say("PostgreSQL: making a new cluster")
+            database = self._add(cluster.program())
+        if not redis_url:
+            server = valkey.Server(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
+            broker = self._add(server.program())
+        if cluster is not None:
+            cluster.wait_until_ready(database)
+            database_url = cluster.url
+            self._said.say("PostgreSQL answers")
+        else:
+            _try_database(database_url)
+            self._said.say("the database of DATABASE_URL answers")
+        if not redis_url:
+            server.wait_until_ready(broker)
+            redis_url, gpu_redis_url = server.url, gpu_redis_url or server.gpu_url
+            self._said.say("Valkey answers")
+        else:
+            _try_redis("REDIS_URL", redis_url)
+            if gpu_redis_url:
+                _try_redis("GPU_REDIS_URL", gpu_redis_url)
+            self._said.say("the server of REDIS_URL answers")
+        return Addresses(database_url=database_url, redis_url=redis_url, gpu_redis_url=gpu_redis_url or redis_url)
+
+    def _add(self, program: children.Program) -> children.Child:
+        child = children.Child(program)
+        self.children.append(child)
+        return child
+
+    def stop(self) -> None:
+        """Stop what was started, the last first."""
+        for child in reversed(self.children):
+            child.ask_to_stop()
+        for child in reversed(self.children):
+            if not child.wait_until_stopped():
+                self._said.say(f"{child.program.name} did not end in {child.program.stop_within_s:.0f} s and was killed")
+        self.children.clear()
+
+
+def given_in_environment() -> dict[str, str]:
+    """Return the addresses that the environment names; empty ones where it names none."""
+    return {name: os.environ.get(name.upper(), "") for name in ("database_url", "redis_url", "gpu_redis_url")}
+
+
+def _try_database(url: str) -> None:
+    end_s = time.monotonic() + CONNECT_WITHIN_S
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+            return
+        except psycopg.OperationalError as error:
+            # A server that is starting up itself is worth a moment; a wrong name or password is not.
+            if "starting up" in str(error) and time.monotonic() < end_s:
+                time.sleep(children.POLL_S)
+                continue
+            reason = str(error).strip().splitlines()[-1]
+        except psycopg.Error as error:
+            reason = str(error).strip()
+        raise refusal.Refused(
+            f"DATABASE_URL does not lead to a PostgreSQL that answers: {reason}. Mend it, or unset it to use the embedded one."
+        )
+
+
+def _try_redis(variable: str, url: str) -> None:
+    try:
+        redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5).ping()
+    except (redis.RedisError, ValueError) as error:
+        raise refusal.Refused(
+            f"{variable} does not lead to a server that answers: {error}. Mend it, or unset it to use the embedded one."
+        ) from error
