@@ -25,8 +25,12 @@ class Environment(BaseSettings):
     atoms_allowed_hosts: str = "127.0.0.1,localhost"
     # Where originals and display copies are kept, by digest.
     atoms_media_dir: Path = ROOT / ".atoms" / "media"
+    # GeoJSON files of an operator's own restricted places, beside those of market.policy; split by ':'.
+    atoms_restricted_places: str = ""
     # 32-byte Ed25519 seed, base64, that signs receipts.
     atoms_receipt_seed: str = ""
+    # "host:port,..." that webhooks may reach on loopback or by plain http while developing; a system check refuses it in production.
+    atoms_egress_test_hosts: str = ""
     # Reverse proxies whose X-Forwarded-For is believed; 0 = none.
     atoms_trusted_proxies: int = 0
 

@@ -71,10 +71,14 @@ STATIC_URL = "/static/"
 STATIC_ROOT = ROOT / ".atoms" / "static"
 MEDIA_ROOT = ENVIRONMENT.atoms_media_dir
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "tasks.storage.WholeFileStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+# Operators' own GeoJSON layers for market.policy.places.
+RESTRICTED_PLACES = [path for path in ENVIRONMENT.atoms_restricted_places.split(":") if path]
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
+
+EGRESS_TEST_HOSTS = frozenset(filter(None, ENVIRONMENT.atoms_egress_test_hosts.lower().split(",")))
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -1,5 +1,6 @@
 """The event feed of an agent: recorded inside the transaction of the change, numbered after its commit."""
 
+import datetime
 import uuid
 from typing import Protocol
 
@@ -85,6 +86,20 @@ def after(agent: FeedOwner, seq: int, limit: int) -> list[Event]:
     """
     sequence()
     return list(Event.objects.filter(agent_id=agent.pk, seq__gt=seq).order_by("seq")[:limit])
+
+
+def as_json(event: Event) -> dict[str, object]:
+    """Write an event as the feed and webhooks carry it."""
+    return {
+        "id": str(event),
+        "object": "event",
+        "seq": event.seq,
+        "type": event.type,
+        "subject": event.subject,
+        "actor": event.actor,
+        "timestamp": event.created_at.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "data": event.data,
+    }
 
 
 def _has_unnumbered() -> bool:

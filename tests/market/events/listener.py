@@ -1,0 +1,77 @@
+"""A real HTTP(S) server on loopback that notes what reaches it and answers as it is told."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass
+class Listener:
+    port: int
+    answers: list[bytes]
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+    def head(self, number: int = 0) -> dict[str, str]:
+        lines = self.requests[number].split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+    def body(self, number: int = 0) -> bytes:
+        return self.requests[number].split(b"\r\n\r\n", 1)[1]
+
+
+@contextlib.contextmanager
+def listen(*answers: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Listener]:
+    """Answer connections with ``answers`` in turn, the last one again and again; an empty one hangs until the caller leaves."""
+    server = socket.create_server(("127.0.0.1", 0))
+    listener = Listener(port=server.getsockname()[1], answers=list(answers) or [OK])
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            number = listener.connections
+            listener.connections += 1
+            threading.Thread(target=answer, args=(connection, number), daemon=True).start()
+
+    def answer(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(connection.close)
+            channel = tls.wrap_socket(connection, server_side=True) if tls else connection
+            channel.settimeout(20)
+            stack.callback(channel.close)
+            listener.requests.append(read_request(channel))
+            reply = listener.answers[min(number, len(listener.answers) - 1)]
+            if reply:
+                channel.sendall(reply)
+            else:
+                channel.recv(1)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener
+    finally:
+        # close() alone leaves accept() waiting on Linux.
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
+
+
+def read_request(channel: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += channel.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += channel.recv(65_536)
+    return head + b"\r\n\r\n" + body
