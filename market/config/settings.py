@@ -1,15 +1,29 @@
 """Django's settings, from the environment alone (see `market.config.environment`)."""
 
-import dj_database_url
+import base64
+import binascii
+import hashlib
+import os
+import tempfile
+from pathlib import Path
 
-from market.config.environment import ENVIRONMENT, ROOT
+import dj_database_url
+import psycopg
+
+from market.config import brokers, logs
+from market.config.environment import ENVIRONMENT, parts
 
 IS_PRODUCTION = ENVIRONMENT.atoms_env == "production"
+IS_TEST = ENVIRONMENT.atoms_env == "test"
 DEBUG = False
+# The system checks refuse production without a key; these words guard nothing but a developer's own machine.
 SECRET_KEY = ENVIRONMENT.atoms_secret_key or "local-development-only-0123456789abcdefghijklmnopqrstuvwxyz"
-ALLOWED_HOSTS = ENVIRONMENT.atoms_allowed_hosts.split(",")
 PUBLIC_URL = ENVIRONMENT.atoms_public_url.rstrip("/")
+ALLOWED_HOSTS = parts(ENVIRONMENT.atoms_allowed_hosts)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+TRUSTED_PROXIES = ENVIRONMENT.atoms_trusted_proxies
+RESTRICTED_PLACES = parts(ENVIRONMENT.atoms_restricted_places)
+EGRESS_TEST_HOSTS = parts(ENVIRONMENT.atoms_egress_test_hosts)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -36,6 +50,8 @@ AUTH_USER_MODEL = "accounts.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
+    "market.config.middleware.request_id",
+    "market.config.middleware.content_security",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -61,24 +77,130 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": dj_database_url.parse(ENVIRONMENT.database_url, conn_max_age=600, conn_health_checks=True)}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": ENVIRONMENT.redis_url}}
+# -- Security ---------------------------------------------------------------------------------------------------------
+_IS_HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = IS_PRODUCTION
+# Load balancers ask without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if IS_PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES > 0 else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+PASSWORD_HASHERS = (
+    # A test makes users by the hundred.
+    ["django.contrib.auth.hashers.MD5PasswordHasher"] if IS_TEST else ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+)
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
 
+
+def _receipt_seed() -> bytes:
+    """Return the 32 bytes that sign receipts; outside production they may follow from the secret key."""
+    try:
+        return base64.b64decode(ENVIRONMENT.atoms_receipt_seed, validate=True) or hashlib.sha256(SECRET_KEY.encode()).digest()
+    except binascii.Error:
+        # market.E003 says so; signing with this raises.
+        return b""
+
+
+RECEIPT_SEED = _receipt_seed()
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------
+# Nothing a request or job does takes this long; what waits longer is stuck and holds locks that others need.
+_CONNECTION_OPTIONS = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+# Without an address, libpq's own default; the first query says that nothing listens there.
+DATABASES = {"default": dj_database_url.parse(ENVIRONMENT.database_url or "postgresql:///atoms", conn_max_age=600, conn_health_checks=True)}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"].setdefault("options", _CONNECTION_OPTIONS)
+DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 10)
+# Guarded updates and unique rows carry the invariants; a stricter level costs five times as much (docs/decisions/0003).
+DATABASES["default"]["OPTIONS"]["isolation_level"] = psycopg.IsolationLevel.READ_COMMITTED
+
+# -- Redis and Celery -------------------------------------------------------------------------------------------------
+REDIS_PREFIX = f"{ENVIRONMENT.atoms_redis_prefix}{ENVIRONMENT.pytest_xdist_worker and ENVIRONMENT.pytest_xdist_worker + ':'}"
+REDIS_URL = ENVIRONMENT.redis_url or "redis://127.0.0.1:6379/0"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": f"{REDIS_PREFIX}cache",
+        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 5},
+    }
+}
+CELERY_BROKER_URL = brokers.celery_url(REDIS_URL)
+# A publish on a dead connection would wait for ever without these.
+_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 25}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    **_TRANSPORT_OPTIONS,
+    "global_keyprefix": REDIS_PREFIX,
+    # Longer than any job may run: a message that reappears while its job runs makes it run twice.
+    "visibility_timeout": 180,
+    # The defaults look for messages of a killed worker only every 100 s.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+}
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TASK_SOFT_TIME_LIMIT = 90
+# Anyone who can write to a pickle broker runs code here.
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A doorbell that cannot ring is given up at once: the sweeper rings again.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"payments.*": {"queue": "money"}, "bounties.settle": {"queue": "money"}}
+
+
+def _every(seconds: float, job: str) -> dict[str, object]:
+    """Ring a sweeper at this interval; a bell that nobody heard in time is thrown away, so that none pile up."""
+    return {"task": job, "schedule": seconds, "options": {"expires": max(seconds, 5)}}
+
+
+CELERY_BEAT_SCHEDULE = {
+    "verification": _every(2, "verification.sweep"),
+    "bounties": _every(2, "bounties.sweep"),
+    "payments": _every(2, "payments.sweep"),
+    "events": _every(1, "events.deliver"),
+}
+# The GPU workers' broker carries doorbells alone; what to do they ask over HTTP.
+GPU_BROKER_URL = brokers.celery_url(ENVIRONMENT.gpu_redis_url or REDIS_URL)
+GPU_BROKER_TRANSPORT_OPTIONS = {**_TRANSPORT_OPTIONS, "global_keyprefix": f"gpu:{REDIS_PREFIX}"}
+
+# -- Language, files, logs --------------------------------------------------------------------------------------------
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 STATIC_URL = "/static/"
-STATIC_ROOT = ROOT / ".atoms" / "static"
-MEDIA_ROOT = ENVIRONMENT.atoms_media_dir
+_TEST_FOLDER = Path(tempfile.gettempdir()) / f"atoms-test-{os.getuid()}"
+_FILES = _TEST_FOLDER if IS_TEST else ENVIRONMENT.atoms_data_dir
+STATIC_ROOT = _FILES / "static"
+MEDIA_ROOT = ENVIRONMENT.atoms_media_dir or _FILES / "media"
+if IS_TEST:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# Tests read the sources of static files; everything else what collectstatic has hashed and compressed.
+_STATIC_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
+if not IS_TEST:
+    _STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 STORAGES = {
-    "default": {"BACKEND": "tasks.storage.WholeFileStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": _STATIC_STORAGE},
 }
-# Operators' own GeoJSON layers for market.policy.places.
-RESTRICTED_PLACES = [path for path in ENVIRONMENT.atoms_restricted_places.split(":") if path]
-WHITENOISE_USE_FINDERS = not IS_PRODUCTION
-
-EGRESS_TEST_HOSTS = frozenset(filter(None, ENVIRONMENT.atoms_egress_test_hosts.lower().split(",")))
+WHITENOISE_USE_FINDERS = IS_TEST
+LOGGING = logs.configure(style="json" if IS_PRODUCTION else "console")
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

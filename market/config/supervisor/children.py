@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,11 +94,11 @@ def _start(program: Program) -> subprocess.Popen[bytes]:
             group=account.gid if account else None,
             extra_groups=[] if account else None,
             umask=0o077,
-            preexec_fn=bind_to_parent,  # noqa: PLW1509 - the parent has one thread
+            preexec_fn=bind_to_parent,
         )
 
 
-def _binding_to_parent(stop_signal: signal.Signals):  # noqa: ANN202 - a hook of subprocess
+def _binding_to_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
     """Return a hook that has the kernel send `stop_signal` when the parent dies, even by SIGKILL. Linux only.
 
     It runs after the change of account, because that change clears the wish.

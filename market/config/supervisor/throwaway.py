@@ -75,7 +75,7 @@ def _run(command: list[str], *, environment: Mapping[str, str]) -> int:
             return 130
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(_signal_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 

@@ -71,7 +71,8 @@ class Server:
                 "maxmemory-policy noeviction",
                 "user default off",
                 f"user {USER} on >{self._secrets['valkey_password']} ~* &* +@all -@admin",
-                f"user {GPU_USER} on >{self._secrets['gpu_valkey_password']} ~{GPU_KEY_PREFIX}* &{GPU_KEY_PREFIX}* +@all -@admin -@dangerous",
+                f"user {GPU_USER} on >{self._secrets['gpu_valkey_password']} ~{GPU_KEY_PREFIX}* &{GPU_KEY_PREFIX}* "
+                "+@all -@admin -@dangerous",
                 "",
             ]
         )

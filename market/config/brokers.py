@@ -1,0 +1,15 @@
+"""Redis addresses in the two spellings that its clients want. Standard library only."""
+
+import urllib.parse
+
+
+def celery_url(redis_url: str) -> str:
+    """Turn an address of redis-py's into kombu's; they differ for sockets alone.
+
+    ``unix://user:password@/path?db=1`` becomes ``redis+socket://user:password@/path?virtual_host=1``.
+    """
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    parsed = urllib.parse.urlsplit(redis_url)
+    database = urllib.parse.parse_qs(parsed.query).get("db", ["0"])[0]
+    return f"redis+socket://{parsed.netloc}{parsed.path}?virtual_host={database}"
