@@ -55,7 +55,9 @@ class Hold(models.Model):
                 condition=Q(status="HELD") | Q(amount_minor=F("captured_minor") + F("returned_minor")),
                 name="ended_hold_keeps_no_money",
             ),
+            models.CheckConstraint(condition=Q(status="HELD") | Q(ended_at__isnull=False), name="ended_hold_has_its_time"),
         ]
+        indexes = [models.Index(fields=["agent_id"], condition=Q(status="HELD"), name="hold_held_for_agent")]
 
     def __str__(self) -> str:
         return f"hold of bounty {self.bounty_id}, slot {self.slot_number}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from django.db import connection
+from django.db.models import Q
 
 from market.ledger.models import Account
 
@@ -48,3 +49,14 @@ def guarded_under(prefix: str) -> dict[str, int]:
     """Return the balances of all guarded accounts whose path begins with ``prefix``."""
     rows = Account.objects.filter(path__startswith=prefix, is_guarded=True).values_list("path", "balance_minor")
     return {path: minor for path, minor in rows if minor is not None}
+
+
+def guarded_like(*parts: str) -> dict[str, int]:
+    """Return the balances of all guarded accounts whose path has all the parts; it reads every account, for audits."""
+    rows = Account.objects.filter(*[Q(path__contains=part) for part in parts], is_guarded=True).values_list("path", "balance_minor")
+    return {path: minor for path, minor in rows if minor is not None}
+
+
+def shared_like(part: str) -> dict[str, int]:
+    """Return the balances of all shared accounts whose path has the part."""
+    return balances(Account.objects.filter(path__contains=part, is_guarded=False).values_list("path", flat=True))

@@ -1,0 +1,11 @@
+"""The periodic work of the ledger, on the queue ``money``."""
+
+from celery import shared_task
+
+from market.ledger import marks
+
+
+@shared_task(name="ledger.mark", queue="money", ignore_result=True)
+def mark(**kwargs: object) -> None:  # noqa: ARG001
+    """Mark the balances of shared accounts."""
+    marks.mark()

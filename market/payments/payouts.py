@@ -1,0 +1,144 @@
+"""Money out: a worker's payouts, sent from leased rows. What the provider tells of them later is applied in `notices`."""
+
+import datetime
+import uuid
+
+import structlog
+from django.db import transaction
+
+from market.common.money import Money
+from market.ledger import transfers
+from market.payments import doorbell, notices
+from market.payments.models import Payout
+from market.payments.providers import base, registry
+from market.policy import countries
+from tasks import leases
+from tasks.models import WorkerProfile
+
+# Longer than any call to a provider may take.
+LEASE_S = 60
+# Only a payout whose sender dies every time gets here; the audit names it, and a person looks.
+MAX_ATTEMPTS = 50
+_MAX_DELAY_S = 3600
+
+_log = structlog.get_logger(__name__)
+
+
+class NothingPayable(Exception):
+    """The worker has less payable than he asks for, or asks for nothing; nothing moved."""
+
+
+class PayoutDenied(Exception):
+    """Policy doesn't allow a payout to where the worker lives; ``codes`` say why."""
+
+    def __init__(self, worker: WorkerProfile, codes: tuple[str, ...]) -> None:
+        super().__init__(f"No payout for worker {worker.pk} in {worker.country or 'no country'}: {', '.join(codes)}. Nothing moved.")
+        self.codes = codes
+
+
+class RequestReused(Exception):
+    """The request id was used before for another payout; use a new one."""
+
+
+def request(*, worker: WorkerProfile, mode: str, destination: str, amount: Money, request_id: uuid.UUID, now: datetime.datetime) -> Payout:
+    """Take money out of the worker's payable balance and have it sent; the same request again returns the first payout.
+
+    Raises:
+        NothingPayable: less is payable, or the amount is 0.
+        PayoutDenied: the country table denies payouts to the worker's country, or he named none.
+        RequestReused: the worker used the request id for another amount or destination.
+        providers.base.UnknownCounterpart: the provider has no such destination.
+        providers.registry.LiveMoneyUnavailable: live mode.
+    """
+    provider = registry.for_mode(mode)
+    pk = transfers.effect_id("payout", worker.pk.hex, mode, request_id.hex)
+    earlier = Payout.objects.filter(pk=pk).first()
+    if earlier is not None:
+        return _same(earlier, amount, destination)
+    provider.check_counterpart(destination)
+    if not amount.amount_minor:
+        raise NothingPayable("A payout is at least one minor unit of its currency.")
+    decision = countries.decide(worker.country, "payout")
+    if not decision.is_allowed:
+        raise PayoutDenied(worker, decision.codes)
+    wanted = Payout(
+        pk=pk,
+        worker=worker,
+        mode=mode,
+        provider=provider.name,
+        destination=destination,
+        amount_minor=amount.amount_minor,
+        currency=amount.currency,
+        created_at=now,
+    )
+    with transaction.atomic():
+        # Of two at once the second waits here and gets the first one's row.
+        Payout.objects.bulk_create([wanted], ignore_conflicts=True)
+        payout = _same(Payout.objects.get(pk=pk), amount, destination)
+        try:
+            transfers.post_all([notices.request_leg(payout)])
+        except transfers.Overdrawn as refused:
+            raise NothingPayable(f"Less than {amount} is payable to worker {worker.pk}.") from refused
+        doorbell.ring_after_commit()
+    return payout
+
+
+def send_due(*, holder: str, now: datetime.datetime, limit: int = 20) -> int:
+    """Hand requested payouts to their provider; return how many were tried. No transaction is open during the calls."""
+    for tried in range(limit):
+        # One at a time: a sender that dies keeps no others waiting for the end of their lease.
+        handed = Payout.objects.hand_out(limit=1, holder=holder, lease_s=LEASE_S)
+        if not handed:
+            return tried
+        _send(handed[0], now)
+    return limit
+
+
+def sweep(*, now: datetime.datetime, holder: str = "sweeper") -> int:
+    """Take back payouts whose sender died and send what is due; return how many were tried."""
+    Payout.objects.sweep(max_attempts=MAX_ATTEMPTS)
+    return send_due(holder=holder, now=now)
+
+
+def _same(payout: Payout, amount: Money, destination: str) -> Payout:
+    if (payout.amount_minor, payout.currency, payout.destination) != (amount.amount_minor, amount.currency, destination):
+        raise RequestReused(f"This request is payout {payout} of {Money(payout.amount_minor, payout.currency)} to {payout.destination}.")
+    return payout
+
+
+def _send(payout: Payout, now: datetime.datetime) -> None:
+    provider = registry.named(payout.provider)
+    key, money = notices.key_of(payout), Money(payout.amount_minor, payout.currency)
+    try:
+        # An earlier attempt may have got through without its answer.
+        found = provider.find(key=key) if payout.attempts > 1 else None
+        provider_ref = found or provider.pay(key=key, money=money, destination=payout.destination, now=now)
+    except base.OutcomeUnknown as unknown:
+        _log.warning("payout_outcome_unknown", payout=str(payout), attempts=payout.attempts, error=str(unknown))
+        _give_back(payout)
+    except base.Refused as refused:
+        _finish(payout, provider_ref="", failure=refused.reason, now=now)
+    else:
+        _finish(payout, provider_ref=provider_ref, failure="", now=now)
+
+
+def _finish(payout: Payout, *, provider_ref: str, failure: str, now: datetime.datetime) -> None:
+    try:
+        with transaction.atomic():
+            # First, so that a sender who was too slow changes nothing: the next one has found the same effect.
+            Payout.objects.finish(pk=payout.pk, token=payout.token)
+            if failure:
+                notices.fail_payout(payout=payout, reason=failure, now=now)
+            else:
+                notices.mark_sent(payout=payout, provider_ref=provider_ref, now=now)
+    except leases.StaleLease:
+        _log.warning("payout_sent_by_another", payout=str(payout), token=payout.token)
+
+
+def _give_back(payout: Payout) -> None:
+    # 4 s, 16 s, ... to an hour.
+    delay_s = min(_MAX_DELAY_S, 4 ** min(payout.attempts, 8))
+    try:
+        Payout.objects.give_back(pk=payout.pk, token=payout.token, delay_s=delay_s)
+    except leases.StaleLease:
+        _log.warning("payout_sent_by_another", payout=str(payout), token=payout.token)
