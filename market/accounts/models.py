@@ -75,17 +75,21 @@ class ApiKey(models.Model):
 class IdempotentRequest(models.Model):
     """The first answer to a POST with an Idempotency-Key; kept for ever because it may have moved money."""
 
-    # "key:<api key id>" or "session:<user id>".
+    # "key:<api key id>", "lease:<api key id>" or "session:<user id>".
     scope = models.CharField(max_length=60)
     key = models.CharField(max_length=120)
+    # For people who look into a row; what must agree is in the digest.
     method_and_path = models.CharField(max_length=300)
-    body_sha256 = models.CharField(max_length=64)
-    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
-    response_body = models.JSONField(null=True, blank=True)
+    # SHA-256 over method, path, query and body.
+    request_sha256 = models.CharField(max_length=64)
+    status_code = models.PositiveSmallIntegerField()
+    # JSON text, byte for byte as it was answered first.
+    response_body = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="idempotency_key_is_used_once")]
+        indexes = [models.Index(fields=["created_at"], condition=Q(scope__startswith="lease:"), name="lease_answer_to_forget")]
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"

@@ -146,7 +146,7 @@ def parse(url: str) -> Target:
     is_tls = found["scheme"] == "https"
     port = int(found["port"]) if found["port"] else (443 if is_tls else 80)
     host = found["host"].strip("[]").lower()
-    is_test_host = f"{host}:{port}" in settings.EGRESS_TEST_HOSTS
+    is_test_host = f"{host}:{port}" in {name.lower() for name in settings.EGRESS_TEST_HOSTS}
     if not is_test_host:
         if not is_tls:
             raise RefusedUrl("A webhook URL begins with https://.")

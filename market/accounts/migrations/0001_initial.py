@@ -65,13 +65,14 @@ class Migration(migrations.Migration):
                 ('scope', models.CharField(max_length=60)),
                 ('key', models.CharField(max_length=120)),
                 ('method_and_path', models.CharField(max_length=300)),
-                ('body_sha256', models.CharField(max_length=64)),
-                ('status_code', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('response_body', models.JSONField(blank=True, null=True)),
+                ('request_sha256', models.CharField(max_length=64)),
+                ('status_code', models.PositiveSmallIntegerField()),
+                ('response_body', models.TextField(blank=True, default='')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('scope', 'key'), name='idempotency_key_is_used_once')],
+                'indexes': [models.Index(condition=models.Q(('scope__startswith', 'lease:')), fields=['created_at'], name='lease_answer_to_forget')],
             },
         ),
         migrations.CreateModel(
