@@ -1,5 +1,6 @@
 """The protocol without I/O: what is sent, what an answer means, and when to try again. `_http` does the sending."""
 
+import dataclasses
 import datetime
 import email.utils
 import hashlib
@@ -125,6 +126,15 @@ def options_from(
     if key.startswith("live_") and parts.scheme == "http" and parts.hostname not in _LOOPBACK_HOSTS:
         raise errors.ConfigurationError("A live key must not travel unencrypted.", next_step="Use an https:// address.")
     return Options(base_url=url, api_key=key, timeout_s=timeout_s, max_retries=max_retries)
+
+
+def changed(options: Options, *, timeout_s: float | None, max_retries: int | None) -> Options:
+    """Return the options with those changed that are given."""
+    return dataclasses.replace(
+        options,
+        timeout_s=options.timeout_s if timeout_s is None else timeout_s,
+        max_retries=options.max_retries if max_retries is None else max_retries,
+    )
 
 
 def new_idempotency_key() -> str:

@@ -10,7 +10,7 @@ import httpx
 import pydantic
 from pydantic import JsonValue
 
-from agents_sdk import _core, _http, errors
+from agents_sdk import _calls, _core, _http, errors
 
 StaleLease = errors.StaleLease
 
@@ -84,7 +84,7 @@ class LeaseClient:
         Raises:
             StaleLease: the item went to another holder; stop working on it.
         """
-        self._http.run(_core.post(f"/v1/leases/{item_id}/heartbeat", _nothing, body={"token": token, "lease_s": lease_s}))
+        self._http.run(_core.post(f"/v1/leases/{item_id}/heartbeat", _calls.nothing, body={"token": token, "lease_s": lease_s}))
 
     def complete(self, item_id: str, token: int, readings: Mapping[str, JsonValue], *, model_hash: str, preprocessing: str) -> None:
         """Hand in what was read. Repeating it with the same token changes nothing.
@@ -98,7 +98,7 @@ class LeaseClient:
             "model_hash": model_hash,
             "preprocessing": preprocessing,
         }
-        self._http.run(_core.post(f"/v1/leases/{item_id}/complete", _nothing, body=body))
+        self._http.run(_core.post(f"/v1/leases/{item_id}/complete", _calls.nothing, body=body))
 
     def fail(self, item_id: str, token: int, reason: str) -> None:
         """Give the item back with the reason why it can't be done here.
@@ -106,7 +106,7 @@ class LeaseClient:
         Raises:
             StaleLease: the item went to another holder already.
         """
-        self._http.run(_core.post(f"/v1/leases/{item_id}/fail", _nothing, body={"token": token, "reason": reason[:200]}))
+        self._http.run(_core.post(f"/v1/leases/{item_id}/fail", _calls.nothing, body={"token": token, "reason": reason[:200]}))
 
     def fetch(self, url: str, *, sha256: str = "", largest_bytes: int = _core.LARGEST_FILE_BYTES) -> bytes:
         """Fetch an input and check its digest. The key goes along only to the market's own address.
@@ -127,7 +127,3 @@ class LeaseClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _nothing(_: bytes) -> None:
-    """Read an answer that says no more than its status."""

@@ -1,0 +1,382 @@
+"""The blocking client of an agent. `agents_sdk.async_market` is the same with ``await``; both only send what `_calls` describes."""
+
+import datetime
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Literal, Self, TypeVar, Unpack, overload
+
+import httpx
+import pydantic
+from pydantic import JsonValue
+
+from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, webhooks
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+
+class Market:
+    """The market, as an agent sees it: post, wait, pay. May be shared between threads."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout_s: float = 30.0,
+        max_retries: int = 2,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        """Read ATOMS_API_KEY and ATOMS_URL where an argument is missing.
+
+        Raises:
+            ConfigurationError: no key, or an address that can't be used.
+        """
+        options = _core.options_from(
+            api_key=api_key, base_url=base_url, environment=os.environ, timeout_s=timeout_s, max_retries=max_retries
+        )
+        self._bind(_http.SyncHttp(options, http_client=http_client))
+
+    def _bind(self, http: _http.SyncHttp) -> None:
+        self._http = http
+        self.bounties = Bounties(http)
+        self.submissions = Submissions(http)
+        self.deposits = Deposits(http)
+        self.webhook_endpoints = WebhookEndpoints(http)
+        self.webhooks = webhooks
+
+    def with_options(self, *, timeout_s: float | None = None, max_retries: int | None = None) -> Self:
+        """Return a client with other options over the same connections."""
+        copy = object.__new__(type(self))
+        copy._bind(self._http.with_options(_core.changed(self._http.options, timeout_s=timeout_s, max_retries=max_retries)))
+        return copy
+
+    @overload
+    def ask_photo(
+        self,
+        question: str,
+        *,
+        at: tuple[float, float],
+        within_m: int,
+        reward: _calls.MoneyText,
+        by: str | datetime.datetime,
+        dry_run: Literal[False] = False,
+        idempotency_key: str | None = None,
+        **options: Unpack[_calls.PhotoOptions],
+    ) -> "PostedBounty": ...
+
+    @overload
+    def ask_photo(
+        self,
+        question: str,
+        *,
+        at: tuple[float, float],
+        within_m: int,
+        reward: _calls.MoneyText,
+        by: str | datetime.datetime,
+        dry_run: Literal[True],
+        idempotency_key: str | None = None,
+        **options: Unpack[_calls.PhotoOptions],
+    ) -> _calls.Quote: ...
+
+    def ask_photo(
+        self,
+        question: str,
+        *,
+        at: tuple[float, float],
+        within_m: int,
+        reward: _calls.MoneyText,
+        by: str | datetime.datetime,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+        **options: Unpack[_calls.PhotoOptions],
+    ) -> "PostedBounty | _calls.Quote":
+        """Ask people near a place for a photograph that answers a question, and hold the money for it.
+
+        Args:
+            question: what you want to know, and after "Show ..." what must be seen.
+            at: latitude and longitude in degrees.
+            within_m: how far from there the photograph may be taken, in metres.
+            reward: per accepted photograph, as text: "10.00".
+            by: until when: "2h", "30m", or a moment with a time zone.
+            dry_run: only say what it would cost and whether it would be published.
+            idempotency_key: your name for this bounty. The same call with the same key, also after a crash, is the same bounty.
+            options: see `PhotoOptions`.
+
+        Raises:
+            InsufficientFunds, SpendLimitExceeded, BlockedByPolicy, BadRequest: nothing was made.
+            OutcomeUnknown: it may have been made; ask again with the key that the error names.
+        """
+        body = _calls.photo_body(question, at=at, within_m=within_m, reward=reward, by=by, **options)
+        if dry_run:
+            return self.quote(body)
+        return self.post(body, idempotency_key=idempotency_key)
+
+    def post(self, body: Mapping[str, JsonValue], *, idempotency_key: str | None = None) -> "PostedBounty":
+        """Post a bounty whose body you wrote yourself, as the HTTP API takes it.
+
+        Raises:
+            InsufficientFunds, SpendLimitExceeded, BlockedByPolicy, BadRequest, OutcomeUnknown: as `ask_photo`.
+        """
+        bounty = self._http.run(_calls.post_bounty(body, idempotency_key=idempotency_key))
+        return PostedBounty(self._http, bounty.id, bounty)
+
+    def quote(self, body: Mapping[str, JsonValue]) -> _calls.Quote:
+        """Say what a bounty would cost and whether it would be published; nothing is made."""
+        return self._http.run(_calls.quote_bounty(body))
+
+    def bounty(self, bounty_id: str) -> "PostedBounty":
+        """Take up a bounty again by its id, for example after a crash. Sends nothing yet."""
+        return PostedBounty(self._http, _calls.path_id(bounty_id), None)
+
+    def balance(self) -> _calls.AgentBalance:
+        """Return what may be spent and what is held."""
+        return self._http.run(_calls.get_balance())
+
+    def events(self, *, after: int = 0, follow: bool = False) -> Iterator[models.Event]:
+        """Yield the events that follow number ``after``, in order and without a gap.
+
+        Keep the ``seq`` of the last event that you dealt with, and go on from it after a crash.
+
+        Args:
+            after: 0 for all.
+            follow: wait for more instead of ending.
+
+        Raises:
+            MalformedResponse: the feed has a gap.
+        """
+        feed = _waiting.FeedPosition(after)
+        while True:
+            page = self._http.run(_calls.events(after=feed.seq))
+            for event in page.data:
+                feed.advance(event.seq)
+                yield event
+            if not page.data:
+                if not follow:
+                    return
+                self._http.sleep(feed.idle_delay_s())
+
+    def close(self) -> None:
+        """Close the connections, unless you brought them."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Market({self._http.options.base_url!r})"
+
+
+class PostedBounty:
+    """A bounty to wait for."""
+
+    def __init__(self, http: _http.SyncHttp, bounty_id: str, posted: models.Bounty | None) -> None:
+        self._http = http
+        self.id = bounty_id
+        # As the market answered when it was posted; None for one taken up by its id.
+        self.posted = posted
+
+    def show(self) -> models.Bounty:
+        """Return the bounty as it is now."""
+        return self._http.run(_calls.get_bounty(self.id))
+
+    def cancel(self) -> models.Bounty:
+        """Cancel it: see `Bounties.cancel`."""
+        return self._http.run(_calls.cancel_bounty(self.id))
+
+    def wait(self, timeout: float | str | None = None, until: _waiting.Until = "answered") -> answers.Answer:
+        """Wait for what the bounty brings. Needs the id alone: after a crash, ``market.bounty(id).wait()`` goes on.
+
+        Args:
+            timeout: seconds, or text such as "10m"; None waits as long as the bounty lives.
+            until: "answered" for an accepted and paid photograph, "judged" for any verdict, "settled" for the end of the
+                bounty. Each also ends when the bounty does.
+
+        Raises:
+            WaitTimeout: the bounty goes on.
+        """
+        timeout_s = None if timeout is None else _calls.seconds(timeout)
+        waiting = _waiting.Waiting(self.id, until=until, timeout_s=timeout_s, started=time.monotonic())
+        while True:
+            try:
+                bounty = self.show()
+                if waiting.may_be_over(bounty):
+                    submissions = self._submissions()
+                    if waiting.is_over(bounty, submissions):
+                        return self._answer(bounty, submissions)
+            except errors.AtomsError as error:
+                waiting.failed(error, now=time.monotonic())
+            self._http.sleep(waiting.delay_s(now=time.monotonic()))
+
+    def answer(self) -> answers.Answer:
+        """Return what the bounty has brought so far, without waiting."""
+        return self._answer(self.show(), self._submissions())
+
+    def _submissions(self) -> tuple[models.Submission, ...]:
+        return tuple(_pages(self._http, lambda cursor: _calls.list_submissions(self.id, cursor=cursor)))
+
+    def _answer(self, bounty: models.Bounty, submissions: tuple[models.Submission, ...]) -> answers.Answer:
+        keys = self._http.run(_calls.get_keys()).by_id() if any(s.receipt for s in submissions) else {}
+        chosen = _waiting.chosen(submissions)
+        photos = tuple(answers.Photo(evidence, self._fetcher(chosen.id)) for evidence in chosen.evidence) if chosen else ()
+        return answers.Answer(bounty=bounty, submissions=submissions, keys=keys, photos=photos)
+
+    def _fetcher(self, submission_id: str) -> Callable[[models.Evidence], bytes]:
+        def fetch(evidence: models.Evidence) -> bytes:
+            # A file's address lives for a minute, so a new one is asked for.
+            submission = self._http.run(_calls.get_submission(submission_id))
+            return self._http.run(_calls.download_evidence(submission, evidence.id, base_url=self._http.options.base_url))
+
+        return fetch
+
+    def __repr__(self) -> str:
+        return f"PostedBounty({self.id!r})"
+
+
+class Bounties:
+    """Your own bounties."""
+
+    def __init__(self, http: _http.SyncHttp) -> None:
+        self._http = http
+
+    def list(self, *, status: str = "") -> Iterator[models.Bounty]:
+        """Yield them, the newest first; all pages."""
+        return _pages(self._http, lambda cursor: _calls.list_bounties(status=status, cursor=cursor))
+
+    def get(self, bounty_id: str) -> models.Bounty:
+        """Return one.
+
+        Raises:
+            NotFound: there is none, or it is not yours.
+        """
+        return self._http.run(_calls.get_bounty(bounty_id))
+
+    def cancel(self, bounty_id: str, *, idempotency_key: str | None = None) -> models.Bounty:
+        """Stop new claims, let live claims and received work end, and get the rest of the money back.
+
+        Raises:
+            Conflict: it has ended already.
+        """
+        return self._http.run(_calls.cancel_bounty(bounty_id, idempotency_key=idempotency_key))
+
+    def fund(self, bounty_id: str, *, idempotency_key: str | None = None) -> models.Bounty:
+        """Hold the money of a screened bounty; it is listed from then on.
+
+        Raises:
+            InsufficientFunds, SpendLimitExceeded, Conflict: nothing was held.
+        """
+        return self._http.run(_calls.fund_bounty(bounty_id, idempotency_key=idempotency_key))
+
+    def improve(
+        self,
+        bounty_id: str,
+        *,
+        reward: _calls.MoneyText | None = None,
+        currency: str = "USD",
+        by: datetime.datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Bounty:
+        """Raise the reward or move the deadline later; never the other way.
+
+        Raises:
+            InsufficientFunds, SpendLimitExceeded, BadRequest, Conflict: nothing was changed.
+        """
+        call = _calls.improve_bounty(bounty_id, reward=reward, currency=currency, by=by, idempotency_key=idempotency_key)
+        return self._http.run(call)
+
+
+class Submissions:
+    """What workers handed in for your bounties."""
+
+    def __init__(self, http: _http.SyncHttp) -> None:
+        self._http = http
+
+    def list(self, bounty_id: str) -> Iterator[models.Submission]:
+        """Yield a bounty's submissions; all pages."""
+        return _pages(self._http, lambda cursor: _calls.list_submissions(bounty_id, cursor=cursor))
+
+    def get(self, submission_id: str) -> models.Submission:
+        """Return one, with fresh addresses of its files.
+
+        Raises:
+            NotFound: there is none, or it is not for a bounty of yours.
+        """
+        return self._http.run(_calls.get_submission(submission_id))
+
+    def accept(self, submission_id: str, *, idempotency_key: str | None = None) -> models.Submission:
+        """Accept as the poster, where the terms ask for your review. Silence accepts too, in the end.
+
+        Raises:
+            Conflict: it is not yours to decide, or not any more.
+        """
+        return self._http.run(_calls.review_submission(submission_id, decision="ACCEPTED", idempotency_key=idempotency_key))
+
+    def reject(self, submission_id: str, *, criterion: str, reason: str = "", idempotency_key: str | None = None) -> models.Submission:
+        """Reject as the poster, naming the published criterion that is not met.
+
+        Raises:
+            Conflict: it is not yours to decide, or not any more.
+            BadRequest: no such criterion.
+        """
+        call = _calls.review_submission(
+            submission_id, decision="REJECTED", criterion=criterion, reason=reason, idempotency_key=idempotency_key
+        )
+        return self._http.run(call)
+
+
+class Deposits:
+    """Money into your available balance. With a test key it is test money and arrives by itself."""
+
+    def __init__(self, http: _http.SyncHttp) -> None:
+        self._http = http
+
+    def create(self, amount: _calls.MoneyText, currency: str = "USD", *, idempotency_key: str | None = None) -> models.Deposit:
+        """Ask for a deposit; it counts once its status is CONFIRMED.
+
+        Raises:
+            BadRequest: an amount or a currency that is not taken.
+        """
+        return self._http.run(_calls.make_deposit(amount, currency, idempotency_key=idempotency_key))
+
+    def list(self) -> Iterator[models.Deposit]:
+        """Yield them, the newest first; all pages."""
+        return _pages(self._http, lambda cursor: _calls.list_deposits(cursor=cursor))
+
+
+class WebhookEndpoints:
+    """Addresses to which the market sends your events."""
+
+    def __init__(self, http: _http.SyncHttp) -> None:
+        self._http = http
+
+    def create(self, url: str, *, idempotency_key: str | None = None) -> models.WebhookEndpoint:
+        """Register an address. The secret in the answer is shown this once: keep it for `webhooks.unwrap`.
+
+        Raises:
+            BadRequest: not a public https address.
+        """
+        return self._http.run(_calls.make_webhook_endpoint(url, idempotency_key=idempotency_key))
+
+    def list(self) -> Iterator[models.WebhookEndpoint]:
+        """Yield them; all pages."""
+        return _pages(self._http, lambda cursor: _calls.list_webhook_endpoints(cursor=cursor))
+
+    def delete(self, endpoint_id: str) -> None:
+        """Remove one.
+
+        Raises:
+            NotFound: there is none, or it is not yours.
+        """
+        self._http.run(_calls.delete_webhook_endpoint(endpoint_id))
+
+
+def _pages(http: _http.SyncHttp, call_for: Callable[[str], _core.Call[models.Page[M]]]) -> Iterator[M]:
+    cursors = _waiting.Cursors()
+    while cursors.has_more:
+        page = http.run(call_for(cursors.cursor))
+        cursors.advance(page.next_cursor)
+        yield from page.data
