@@ -196,6 +196,11 @@ def has_unsettled_work(claim: Claim) -> bool:
     return claim.submissions.filter(final_at=None).exists()
 
 
+def keep(claim: Claim) -> None:
+    """Keep the ended claim's slot without a time limit: a submission under it may still be accepted on appeal."""
+    _held_slot(claim).update(lease_until=None)
+
+
 def let_go(*, claim: Claim, now: datetime.datetime) -> None:
     """Make the claim's slot ready for another worker.
 

@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import connection
 
 PREAMBLE = """
@@ -21,24 +22,28 @@ def tell(word):
 
 def database_url() -> str:
     """Return the address of the database that the running test uses."""
-    settings = connection.settings_dict
-    password = f":{urllib.parse.quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else ""
-    host = urllib.parse.quote(settings["HOST"], safe="")
-    port = f":{settings['PORT']}" if settings["PORT"] else ""
-    return f"postgresql://{settings['USER']}{password}@{host}{port}/{settings['NAME']}"
+    known = connection.settings_dict
+    quoted = {name: urllib.parse.quote(str(known[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "NAME")}
+    password = f":{quoted['PASSWORD']}" if quoted["PASSWORD"] else ""
+    port = f":{known['PORT']}" if known["PORT"] else ""
+    return f"postgresql://{quoted['USER']}{password}@{quoted['HOST']}{port}/{quoted['NAME']}"
 
 
 @contextmanager
 def python(code: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``code`` after ``django.setup()`` in a child; it says words with ``tell`` and dies (SIGKILL) at the end."""
-    environment = {**os.environ, "DATABASE_URL": database_url(), "PYTHONWARNINGS": "ignore"}
-    child = subprocess.Popen([sys.executable, "-c", PREAMBLE + code], stdout=subprocess.PIPE, text=True, env=environment)
+    environment = {**os.environ, "DATABASE_URL": database_url(), "ATOMS_MEDIA_DIR": str(settings.MEDIA_ROOT)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", PREAMBLE + code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         yield child
     finally:
         child.kill()
         child.wait()
+        assert child.stdin is not None
         assert child.stdout is not None
+        child.stdin.close()
         child.stdout.close()
 
 

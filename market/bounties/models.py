@@ -1,4 +1,4 @@
-"""The market's side of a task: Bounty, Offer, Settlement and Appeal."""
+"""The market's side of a task: Bounty, Offer, Spend, Settlement and Appeal."""
 
 from django.db import models
 from django.db.models import Q
@@ -46,13 +46,14 @@ class Bounty(models.Model):
     mode = models.CharField(max_length=4, choices=Mode)
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="bounty")
     status = models.CharField(max_length=9, choices=Status, default=Status.DRAFT)
+    # Set when closing begins; the status follows when the last live claim and received work are done.
     closed_because = models.CharField(max_length=12, choices=ClosedBecause, blank=True, default="")
     slot_count = models.PositiveSmallIntegerField()
-    # Set by cancellation at once; the status follows when the last live claim and received work are done.
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     # H(terms, first offer), frozen at funding.
     terms_hash = models.CharField(max_length=64, blank=True, default="")
-    policy_version = models.CharField(max_length=24, blank=True, default="")
+    # The versions of all rule sets that were asked.
+    policy_version = models.CharField(max_length=80, blank=True, default="")
     policy_codes = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     funded_at = models.DateTimeField(null=True, blank=True)
@@ -66,7 +67,10 @@ class Bounty(models.Model):
                 name="open_bounty_was_funded",
             ),
         ]
-        indexes = [models.Index(fields=["agent", "-id"], name="bounty_by_agent")]
+        indexes = [
+            models.Index(fields=["agent", "-id"], name="bounty_by_agent"),
+            models.Index(fields=["closed_because"], condition=Q(status__in=("SCREENED", "OPEN")), name="bounty_that_may_close"),
+        ]
 
     def __str__(self) -> str:
         return ids.encode("bty", self.pk)
@@ -99,6 +103,27 @@ class Offer(models.Model):
         return f"offer {self.version} of {self.bounty_id}"
 
 
+class Spend(models.Model):
+    """What an API key committed by one funding or raise; counted against its daily limit, refunded later or not."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    bounty = models.ForeignKey(Bounty, on_delete=models.PROTECT, related_name="spends")
+    offer_version = models.PositiveSmallIntegerField()
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=5)
+    spent_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bounty", "offer_version"], name="offer_is_spent_once"),
+            models.CheckConstraint(condition=Q(amount_minor__gte=0), name="spend_is_not_negative"),
+        ]
+        indexes = [models.Index(fields=["key", "spent_at"], name="spend_of_key_by_time")]
+
+    def __str__(self) -> str:
+        return f"spend of {self.bounty_id}, offer {self.offer_version}"
+
+
 class Settlement(models.Model):
     """One verdict turned into transfers; the insert is the lock."""
 
@@ -118,7 +143,21 @@ class Settlement(models.Model):
     # The signed receipt (see verification.receipts), issued once.
     receipt = models.JSONField(null=True, blank=True)
     settled_at = models.DateTimeField()
+    # When challenge window and deposit maturity will have passed, and when the money then became payable.
+    matures_at = models.DateTimeField()
     matured_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(worker_minor__gte=0, fee_minor__gte=0), name="settlement_amounts_are_not_negative"),
+            models.CheckConstraint(
+                condition=(Q(kind="UNPAID", worker_minor=0, fee_minor=0) | (~Q(kind="UNPAID") & Q(worker_minor__gt=0))),
+                name="unpaid_settlement_moves_nothing",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["matures_at"], condition=Q(matured_at__isnull=True) & ~Q(kind="UNPAID"), name="settlement_to_mature")
+        ]
 
     def __str__(self) -> str:
         return ids.encode("set", self.pk)

@@ -1,0 +1,29 @@
+"""The one lock of this app: a bounty's row, taken before anything of its story is changed.
+
+Claims and first submissions do not take it: they meet the rest on the row of their slot.
+"""
+
+import uuid
+
+from market.bounties.models import Bounty
+
+
+class NoBounty(LookupError):
+    """There is no bounty with that id among those the asker may see."""
+
+
+def lock_bounty(bounty_id: uuid.UUID) -> Bounty:
+    """Lock a bounty's row until the transaction ends, and return it as it is now.
+
+    Raises:
+        NoBounty: there is none.
+    """
+    bounty = Bounty.objects.select_for_update(no_key=True, of=("self",)).select_related("task", "agent").filter(pk=bounty_id).first()
+    if bounty is None:
+        raise NoBounty(f"No bounty {bounty_id}.")
+    return bounty
+
+
+def lock_bounty_of_task(task_id: uuid.UUID) -> Bounty:
+    """Lock the bounty of a task; see `lock_bounty`."""
+    return lock_bounty(Bounty.objects.values_list("pk", flat=True).get(task_id=task_id))

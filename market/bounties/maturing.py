@@ -1,0 +1,45 @@
+"""Maturing: earned becomes payable when the challenge window and the maturity of the deposits behind it have passed."""
+
+import datetime
+import functools
+import uuid
+
+from market.bounties import news, rules
+from market.bounties.models import Bounty, Settlement
+from market.common import retrying
+from market.payments import earnings
+from market.payments.models import Deposit
+
+
+def mature_due(*, now: datetime.datetime, limit: int = 500) -> int:
+    """Make every paid settlement payable whose time has come; return how many."""
+    due = Settlement.objects.filter(matured_at=None, matures_at__lte=now).exclude(kind=Settlement.Kind.UNPAID)
+    waiting = list(due.order_by("matures_at").values_list("pk", flat=True)[:limit])
+    return sum(retrying.in_transaction(functools.partial(_mature, pk, now)) for pk in waiting)
+
+
+def matures_at(*, bounty: Bounty, settled_at: datetime.datetime) -> datetime.datetime:
+    """Return the later end of the challenge window and of the maturity of every deposit that may stand behind the money."""
+    longest = max(rules.DEFAULT_DEPOSIT_MATURITY, *rules.DEPOSIT_MATURITY.values())
+    deposits = Deposit.objects.filter(agent_id=bounty.agent_id, status=Deposit.Status.CONFIRMED, confirmed_at__gt=settled_at - longest)
+    ends = [
+        confirmed_at + rules.DEPOSIT_MATURITY.get(provider, rules.DEFAULT_DEPOSIT_MATURITY)
+        for provider, confirmed_at in deposits.values_list("provider", "confirmed_at")
+        if confirmed_at is not None
+    ]
+    return max([settled_at + rules.CHALLENGE_WINDOW[bounty.task.kind], *ends])
+
+
+def _mature(pk: uuid.UUID, now: datetime.datetime) -> bool:
+    if not Settlement.objects.filter(pk=pk, matured_at=None).update(matured_at=now):
+        return False
+    settlement = Settlement.objects.select_related("bounty__agent", "submission").get(pk=pk)
+    earnings.mature(
+        worker_id=settlement.submission.worker_id,
+        mode=settlement.bounty.mode,
+        currency=settlement.currency,
+        amount_minor=settlement.worker_minor,
+        effect=str(settlement),
+    )
+    news.tell_of_settlement(settlement.bounty, settlement, type="settlement.matured", actor="clock")
+    return True

@@ -1,0 +1,51 @@
+"""What an API key may commit: checked and written under the key's lock, so that two at once can't pass its limits."""
+
+import datetime
+
+from django.db.models import Sum
+
+from market.accounts.models import ApiKey
+from market.bounties.models import Bounty, Spend
+from market.policy import mandates
+
+
+class KeyRevoked(Exception):
+    """The key was revoked since the request came in: it can't spend any more."""
+
+
+def spend(*, key: ApiKey, bounty: Bounty, offer_version: int, amount_minor: int, currency: str, now: datetime.datetime) -> Spend:
+    """Commit an amount with a key. Call it in the transaction that holds the money.
+
+    A later refund does not free the day's limit: it bounds what a lost key can set in motion.
+
+    Raises:
+        market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
+        KeyRevoked: the key is revoked.
+    """
+    locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+    if locked.revoked_at is not None:
+        raise KeyRevoked(f"{locked} is revoked: use another key.")
+    check(key=locked, bounty=bounty, amount_minor=amount_minor, currency=currency, now=now)
+    return Spend.objects.create(
+        key=locked, bounty=bounty, offer_version=offer_version, amount_minor=amount_minor, currency=currency, spent_at=now
+    )
+
+
+def check(*, key: ApiKey, bounty: Bounty | None, amount_minor: int, currency: str, now: datetime.datetime) -> None:
+    """Check an amount against a key's limits without committing it.
+
+    Raises:
+        market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
+    """
+    earlier_minor = Spend.objects.filter(bounty=bounty).aggregate(total=Sum("amount_minor"))["total"] if bounty else 0
+    per_bounty = mandates.Limits(key.limit_currency, key.limit_per_bounty_minor, None)
+    mandates.check(limits=per_bounty, totals=mandates.Totals(now), amount_minor=(earlier_minor or 0) + amount_minor, currency=currency)
+    per_day = mandates.Limits(key.limit_currency, None, key.limit_per_day_minor)
+    mandates.check(limits=per_day, totals=_day_of(key, now), amount_minor=amount_minor, currency=currency)
+
+
+def _day_of(key: ApiKey, now: datetime.datetime) -> mandates.Totals:
+    if key.limit_per_day_minor is None:
+        return mandates.Totals(now)
+    spends = Spend.objects.filter(key=key, currency=key.limit_currency, spent_at__gt=now - mandates.WINDOW)
+    return mandates.Totals(now, tuple(mandates.Spending(at=spend.spent_at, amount_minor=spend.amount_minor) for spend in spends))
