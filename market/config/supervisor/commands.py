@@ -2,7 +2,7 @@
 
 import sys
 
-from market.config.supervisor import progress, refusal, throwaway
+from market.config.supervisor import market_command, progress, refusal, throwaway
 
 EXIT_REFUSED = 2
 
@@ -12,8 +12,6 @@ def run(*, command: str, arguments: list[str]) -> int:
     try:
         match command:
             case "market":
-                from market.config.supervisor import market_command
-
                 return market_command.run(arguments=arguments)
             case "tests":
                 return throwaway.run_tests(arguments=arguments)

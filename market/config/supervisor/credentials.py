@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -42,8 +43,22 @@ def load_or_make(path: Path) -> Credentials:
             made.update({name: kept[name] for name in made if name in kept})  # type: ignore[typeddict-item]
         except (OSError, ValueError, TypeError) as error:
             raise refusal.Refused(f"{path} cannot be read ({error}). Restore it, or remove the whole folder to start empty.") from error
-    write_private(path, json.dumps(made, indent=1))
+    write_private(path, as_text(made))
     return made
+
+
+def read_strings(path: Path) -> dict[str, str]:
+    """Return the names and texts of such a file; nothing if it is missing or broken."""
+    try:
+        kept = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in kept.items() if isinstance(value, str)} if isinstance(kept, dict) else {}
+
+
+def as_text(values: Mapping[str, object]) -> str:
+    """Write values as `read_strings` reads them."""
+    return json.dumps(values, indent=1)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -43,6 +43,10 @@ class DataFolder:
         return self.root / "secrets.json"
 
     @property
+    def environment_file(self) -> Path:
+        return self.root / "environment"
+
+    @property
     def keys_file(self) -> Path:
         return self.root / "keys.json"
 

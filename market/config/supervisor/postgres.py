@@ -18,6 +18,8 @@ SUPERUSER = "postgres"
 ROLE = "market"
 DATABASE = "atoms"
 READY_WITHIN_S = 60.0
+# A role without PostgreSQL's highest rights may write these into its functions only if it was told so.
+PARAMETERS = ("ledger.writer",)
 SETTINGS = {
     # A socket in the run folder is the only way in.
     "listen_addresses": "",
@@ -176,6 +178,8 @@ def _ensure_role_and_database(connection: psycopg.Connection, *, password: str) 
         # CREATEDB lets the tests make their own databases; the market itself needs no more than its own.
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(sql.Identifier(ROLE)))
     connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(password)))
+    for parameter in PARAMETERS:
+        connection.execute(sql.SQL("GRANT SET ON PARAMETER {} TO {}").format(sql.SQL(parameter), sql.Identifier(ROLE)))
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE)))
 

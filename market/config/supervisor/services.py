@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 import redis
 
-from market.config.supervisor import children, credentials, folders, postgres, progress, refusal, valkey
+from market.config.supervisor import children, credentials, folders, keeping, postgres, progress, refusal, valkey
 
 CONNECT_WITHIN_S = 10.0
 
@@ -29,7 +29,7 @@ class Services:
         self._secrets = secrets
         self._said = said
         self._is_durable = is_durable
-        self.children: list[children.Child] = []
+        self.keeper = keeping.Keeper(said=said)
 
     def start(self, *, database_url: str, redis_url: str, gpu_redis_url: str) -> Addresses:
         """Start, or try the given addresses; an empty one asks for the embedded service.
@@ -38,17 +38,15 @@ class Services:
             Refused: a service does not start or does not answer.
         """
         run_folder = self._folder.run_folder()
-        for name in children.end_orphans(self._folder.logs):
-            self._said.say(f"ended {name}, left over from a start that was killed")
         cluster = None
         if not database_url:
             cluster = postgres.Cluster(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
             if cluster.is_new:
                 self._said.say("PostgreSQL: making a new cluster")
-            database = self._add(cluster.program())
+            database = self.keeper.start(cluster.program())
         if not redis_url:
             server = valkey.Server(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
-            broker = self._add(server.program())
+            broker = self.keeper.start(server.program())
         if cluster is not None:
             cluster.wait_until_ready(database)
             database_url = cluster.url
@@ -67,19 +65,9 @@ class Services:
             self._said.say("the server of REDIS_URL answers")
         return Addresses(database_url=database_url, redis_url=redis_url, gpu_redis_url=gpu_redis_url or redis_url)
 
-    def _add(self, program: children.Program) -> children.Child:
-        child = children.Child(program)
-        self.children.append(child)
-        return child
-
     def stop(self) -> None:
         """Stop what was started, the last first."""
-        for child in reversed(self.children):
-            child.ask_to_stop()
-        for child in reversed(self.children):
-            if not child.wait_until_stopped():
-                self._said.say(f"{child.program.name} did not end in {child.program.stop_within_s:.0f} s and was killed")
-        self.children.clear()
+        self.keeper.stop()
 
 
 def given_in_environment() -> dict[str, str]:

@@ -1,0 +1,139 @@
+"""Which processes a local market is made of, and what each of them is told. Standard library only."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from market.config import brokers, install
+from market.config.supervisor import children, credentials, folders, services
+
+WEB_WORKERS = 2
+WEB_THREADS = 4
+JOB_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the web server listens, and where people find it."""
+
+    host: str
+    port: int
+    public_url: str
+    allowed_hosts: str
+
+    @property
+    def local_url(self) -> str:
+        """The address that processes on this machine use."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Plan:
+    """The programs of one market, given its folder, services and secrets."""
+
+    def __init__(
+        self, *, folder: folders.DataFolder, addresses: services.Addresses, secrets: credentials.Credentials, address: Address
+    ) -> None:
+        self._folder = folder
+        self._address = address
+        self._addresses = addresses
+        self._market = {
+            "ATOMS_ENV": "local",
+            "ATOMS_DATA_DIR": str(folder.root),
+            "ATOMS_SECRET_KEY": secrets["secret_key"],
+            "ATOMS_RECEIPT_SEED": secrets["receipt_seed"],
+            "ATOMS_PUBLIC_URL": address.public_url,
+            "ATOMS_ALLOWED_HOSTS": address.allowed_hosts,
+            "DATABASE_URL": addresses.database_url,
+            "REDIS_URL": addresses.redis_url,
+            "GPU_REDIS_URL": addresses.gpu_redis_url,
+        }
+
+    def environment_file(self) -> str:
+        """Return what other commands of manage.py need beside this market, as lines of NAME='value'."""
+        return "".join(f"{name}='{value}'\n" for name, value in self._market.items())
+
+    def prepare(self) -> children.Program:
+        """Migrations, static files and local accounts."""
+        return self._ours("prepare", "manage.py", "prepare_local", stop_within_s=5)
+
+    def web(self) -> children.Program:
+        """Granian: pages and API."""
+        return self._ours(
+            "web", "-m", "granian", "--interface", "wsgi", "--host", self._address.host, "--port", str(self._address.port),
+            "--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS), "--no-ws", "--respawn-failed-workers",
+            "--workers-kill-timeout", "8", "--log-level", "info", "market.config.wsgi:application",
+        )  # fmt: skip
+
+    def worker(self) -> children.Program:
+        """Celery: the queues default and money."""
+        return self._celery(
+            "worker", "-A", "market.config.celery_app", "worker", "--queues", "default,money", "--concurrency", str(JOB_PROCESSES)
+        )
+
+    def beat(self) -> children.Program:
+        """Celery beat: rings the sweepers. Its memory is not kept, because every bell rings within seconds anyway."""
+        return self._ours(
+            "beat", "-m", "celery", "-A", "market.config.celery_app", "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile="
+        )
+
+    def gpu_worker(self, *, lease_key: str) -> children.Program:
+        """Celery with the vision models: it knows its doorbell and the HTTP address, neither database nor the market's broker."""
+        told = {
+            "GPU_BROKER_URL": brokers.celery_url(self._addresses.gpu_redis_url),
+            "GPU_BROKER_PREFIX": gpu_prefix(),
+            "ATOMS_URL": self._address.local_url,
+            "ATOMS_API_KEY": lease_key,
+        }
+        program = self._celery("gpu-worker", "-A", "gpu_workers.celery_app", "worker", "--queues", "gpu", "--pool", "solo")
+        return self._told(program, {"HF_HUB_OFFLINE": "1", **self._strangers_environment(), **told})
+
+    def simulated_worker(self, *, worker_key: str) -> children.Program:
+        """A worker like any other: the public API and a test key."""
+        program = self._ours("simulated-worker", "-m", "agents_sdk.simulated_worker")
+        told = {"ATOMS_URL": self._address.local_url, "ATOMS_API_KEY": worker_key}
+        return self._told(program, {**self._strangers_environment(), **told})
+
+    def _celery(self, name: str, *arguments: str) -> children.Program:
+        return self._ours(
+            name, "-m", "celery", *arguments, "--without-gossip", "--without-mingle", "--hostname", f"{name}@%h", "--loglevel", "INFO"
+        )
+
+    def _ours(self, name: str, *arguments: str, stop_within_s: float = 20) -> children.Program:
+        return children.Program(
+            name=name,
+            arguments=(sys.executable, *arguments),
+            environment={**_own_environment(), "DJANGO_SETTINGS_MODULE": "market.config.settings", **self._market},
+            log=self._folder.logs / f"{name}.log",
+            pid_folder=self._folder.logs,
+            stop_within_s=stop_within_s,
+            folder=install.ROOT,
+        )
+
+    def _told(self, program: children.Program, environment: Mapping[str, str]) -> children.Program:
+        return children.Program(
+            name=program.name,
+            arguments=program.arguments,
+            environment=environment,
+            log=program.log,
+            pid_folder=program.pid_folder,
+            folder=program.folder,
+        )
+
+    def _strangers_environment(self) -> dict[str, str]:
+        """Return this process's environment without anything that opens the market's services."""
+        hidden = (*self._market, "DJANGO_SETTINGS_MODULE", "ATOMS_MEDIA_DIR", "PGPASSWORD", "PGHOST", "PGUSER")
+        return {name: value for name, value in _own_environment().items() if name not in hidden}
+
+
+def gpu_prefix() -> str:
+    """Return what begins each key of the GPU workers' broker, as in `market.config.settings`."""
+    return f"gpu:{os.environ.get('ATOMS_REDIS_PREFIX', '')}"
+
+
+def _own_environment() -> dict[str, str]:
+    """Return our environment with a home that can be written to: libraries keep their caches there."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "ATOMS_API_KEY", "ATOMS_URL")}
+    if not os.access(environment.get("HOME", "/nonexistent"), os.W_OK):
+        environment["HOME"] = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - caches alone
+    return environment
