@@ -177,7 +177,7 @@ def quote_bounty(body: Mapping[str, JsonValue]) -> _core.Call[Quote]:
 
 def list_bounties(*, status: str = "", cursor: str = "", limit: int = 50) -> _core.Call[models.Page[models.Bounty]]:
     """List one's own bounties, the newest first."""
-    params = {"limit": str(limit)} | ({"status": status} if status else {}) | ({"cursor": cursor} if cursor else {})
+    params = {"limit": str(limit)} | ({"status": status} if status else {}) | paged(cursor)
     return _core.Call("GET", "/v1/bounties", _core.as_model(models.Page[models.Bounty]), params=params)
 
 
@@ -218,7 +218,7 @@ def improve_bounty(
 
 def list_submissions(bounty_id: str, *, cursor: str = "") -> _core.Call[models.Page[models.Submission]]:
     """List a bounty's submissions."""
-    params = {"cursor": cursor} if cursor else {}
+    params = paged(cursor)
     path = f"/v1/bounties/{path_id(bounty_id)}/submissions"
     return _core.Call("GET", path, _core.as_model(models.Page[models.Submission]), params=params)
 
@@ -273,7 +273,7 @@ def make_deposit(amount: MoneyText, currency: str, *, idempotency_key: str | Non
 
 def list_deposits(*, cursor: str = "") -> _core.Call[models.Page[models.Deposit]]:
     """List deposits, the newest first."""
-    params = {"cursor": cursor} if cursor else {}
+    params = paged(cursor)
     return _core.Call("GET", "/v1/deposits", _core.as_model(models.Page[models.Deposit]), params=params)
 
 
@@ -285,13 +285,18 @@ def make_webhook_endpoint(url: str, *, idempotency_key: str | None = None) -> _c
 
 def list_webhook_endpoints(*, cursor: str = "") -> _core.Call[models.Page[models.WebhookEndpoint]]:
     """List the addresses for events."""
-    params = {"cursor": cursor} if cursor else {}
+    params = paged(cursor)
     return _core.Call("GET", "/v1/webhook_endpoints", _core.as_model(models.Page[models.WebhookEndpoint]), params=params)
 
 
 def delete_webhook_endpoint(endpoint_id: str) -> _core.Call[None]:
     """Remove an address for events."""
     return _core.Call("DELETE", f"/v1/webhook_endpoints/{path_id(endpoint_id)}", nothing)
+
+
+def paged(cursor: str) -> dict[str, str]:
+    """Return the parameter that asks for a page."""
+    return {"cursor": cursor} if cursor else {}
 
 
 def nothing(_: bytes) -> None:

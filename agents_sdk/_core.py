@@ -352,6 +352,7 @@ def _problem(reply: HttpReply) -> errors.APIStatusError:
         request_id=_word(body.get("request_id")) or _word(reply.headers.get("x-request-id")),
         docs_url=_word(body.get("docs_url")),
         retry_after_s=retry_after_s,
+        policy_codes=_words(body.get("policy_codes")),
     )
 
 
@@ -368,6 +369,10 @@ def _text(value: JsonValue) -> str:
 
 def _word(value: JsonValue) -> str:
     return value[:200] if isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value else ""
+
+
+def _words(value: JsonValue) -> tuple[str, ...]:
+    return tuple(word for part in value[:50] if (word := _word(part))) if isinstance(value, list) else ()
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Self, TypeVar
 
 import httpx
+import pydantic
 
-from agents_sdk import _core, errors
+from agents_sdk import _core, _waiting, errors, models
 
 T = TypeVar("T")
+M = TypeVar("M", bound=pydantic.BaseModel)
 
 # A server that drips bytes may keep an answer open for this many times the timeout between two bytes.
 _DRIP_FACTOR = 4
@@ -43,6 +45,14 @@ class SyncHttp:
             if isinstance(step, _core.Done):
                 return step.value
             self.sleep(step.delay_s)
+
+    def pages(self, call_for: Callable[[str], _core.Call[models.Page[M]]]) -> Iterator[M]:
+        """Yield the objects of all pages; ``call_for`` makes the call for a cursor, "" for the first page."""
+        cursors = _waiting.Cursors()
+        while cursors.has_more:
+            page = self.run(call_for(cursors.cursor))
+            cursors.advance(page.next_cursor)
+            yield from page.data
 
     def _exchange(self, request: _core.HttpRequest) -> _core.HttpReply:
         reading = _Reading(request)
@@ -91,6 +101,15 @@ class AsyncHttp:
             if isinstance(step, _core.Done):
                 return step.value
             await self.sleep(step.delay_s)
+
+    async def pages(self, call_for: Callable[[str], _core.Call[models.Page[M]]]) -> AsyncIterator[M]:
+        """Yield the objects of all pages; ``call_for`` makes the call for a cursor, "" for the first page."""
+        cursors = _waiting.Cursors()
+        while cursors.has_more:
+            page = await self.run(call_for(cursors.cursor))
+            cursors.advance(page.next_cursor)
+            for item in page.data:
+                yield item
 
     async def _exchange(self, request: _core.HttpRequest) -> _core.HttpReply:
         reading = _Reading(request)

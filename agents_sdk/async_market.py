@@ -5,15 +5,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Literal, Self, TypeVar, Unpack, overload
+from typing import Literal, Self, Unpack, overload
 
 import httpx
-import pydantic
 from pydantic import JsonValue
 
 from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, webhooks
-
-M = TypeVar("M", bound=pydantic.BaseModel)
 
 
 class AsyncMarket:
@@ -217,7 +214,7 @@ class AsyncPostedBounty:
         return await self._answer(await self.show(), await self._submissions())
 
     async def _submissions(self) -> tuple[models.Submission, ...]:
-        return tuple([s async for s in _pages(self._http, lambda cursor: _calls.list_submissions(self.id, cursor=cursor))])
+        return tuple([s async for s in self._http.pages(lambda cursor: _calls.list_submissions(self.id, cursor=cursor))])
 
     async def _answer(self, bounty: models.Bounty, submissions: tuple[models.Submission, ...]) -> answers.AsyncAnswer:
         keys = (await self._http.run(_calls.get_keys())).by_id() if any(s.receipt for s in submissions) else {}
@@ -245,7 +242,7 @@ class AsyncBounties:
 
     def list(self, *, status: str = "") -> AsyncIterator[models.Bounty]:
         """Yield them, the newest first; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_bounties(status=status, cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_bounties(status=status, cursor=cursor))
 
     async def get(self, bounty_id: str) -> models.Bounty:
         """Return one.
@@ -297,7 +294,7 @@ class AsyncSubmissions:
 
     def list(self, bounty_id: str) -> AsyncIterator[models.Submission]:
         """Yield a bounty's submissions; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_submissions(bounty_id, cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_submissions(bounty_id, cursor=cursor))
 
     async def get(self, submission_id: str) -> models.Submission:
         """Return one, with fresh addresses of its files.
@@ -346,7 +343,7 @@ class AsyncDeposits:
 
     def list(self) -> AsyncIterator[models.Deposit]:
         """Yield them, the newest first; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_deposits(cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_deposits(cursor=cursor))
 
 
 class AsyncWebhookEndpoints:
@@ -365,7 +362,7 @@ class AsyncWebhookEndpoints:
 
     def list(self) -> AsyncIterator[models.WebhookEndpoint]:
         """Yield them; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_webhook_endpoints(cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_webhook_endpoints(cursor=cursor))
 
     async def delete(self, endpoint_id: str) -> None:
         """Remove one.
@@ -374,12 +371,3 @@ class AsyncWebhookEndpoints:
             NotFound: there is none, or it is not yours.
         """
         await self._http.run(_calls.delete_webhook_endpoint(endpoint_id))
-
-
-async def _pages(http: _http.AsyncHttp, call_for: Callable[[str], _core.Call[models.Page[M]]]) -> AsyncIterator[M]:
-    cursors = _waiting.Cursors()
-    while cursors.has_more:
-        page = await http.run(call_for(cursors.cursor))
-        cursors.advance(page.next_cursor)
-        for item in page.data:
-            yield item

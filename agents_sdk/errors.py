@@ -87,6 +87,7 @@ class APIStatusError(AtomsError):
         request_id: names the request in the market's logs.
         docs_url: where the error is explained, or empty.
         retry_after_s: how long the market asked to wait, or None.
+        policy_codes: the rules that stand in the way, of a `BlockedByPolicy`.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class APIStatusError(AtomsError):
         request_id: str = "",
         docs_url: str = "",
         retry_after_s: float | None = None,
+        policy_codes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message, next_step=next_step)
         self.status_code = status_code
@@ -110,6 +112,7 @@ class APIStatusError(AtomsError):
         self.request_id = request_id
         self.docs_url = docs_url
         self.retry_after_s = retry_after_s
+        self.policy_codes = policy_codes
 
 
 class BadRequest(APIStatusError):
@@ -151,7 +154,7 @@ class SpendLimitExceeded(APIStatusError):
 
 
 class BlockedByPolicy(APIStatusError):
-    """The market does not publish a bounty like this one."""
+    """The market does not publish a bounty like this one; ``policy_codes`` name the rules."""
 
 
 class RateLimited(APIStatusError):

@@ -5,15 +5,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Literal, Self, TypeVar, Unpack, overload
+from typing import Literal, Self, Unpack, overload
 
 import httpx
-import pydantic
 from pydantic import JsonValue
 
 from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, webhooks
-
-M = TypeVar("M", bound=pydantic.BaseModel)
 
 
 class Market:
@@ -217,7 +214,7 @@ class PostedBounty:
         return self._answer(self.show(), self._submissions())
 
     def _submissions(self) -> tuple[models.Submission, ...]:
-        return tuple(_pages(self._http, lambda cursor: _calls.list_submissions(self.id, cursor=cursor)))
+        return tuple(self._http.pages(lambda cursor: _calls.list_submissions(self.id, cursor=cursor)))
 
     def _answer(self, bounty: models.Bounty, submissions: tuple[models.Submission, ...]) -> answers.Answer:
         keys = self._http.run(_calls.get_keys()).by_id() if any(s.receipt for s in submissions) else {}
@@ -245,7 +242,7 @@ class Bounties:
 
     def list(self, *, status: str = "") -> Iterator[models.Bounty]:
         """Yield them, the newest first; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_bounties(status=status, cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_bounties(status=status, cursor=cursor))
 
     def get(self, bounty_id: str) -> models.Bounty:
         """Return one.
@@ -297,7 +294,7 @@ class Submissions:
 
     def list(self, bounty_id: str) -> Iterator[models.Submission]:
         """Yield a bounty's submissions; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_submissions(bounty_id, cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_submissions(bounty_id, cursor=cursor))
 
     def get(self, submission_id: str) -> models.Submission:
         """Return one, with fresh addresses of its files.
@@ -344,7 +341,7 @@ class Deposits:
 
     def list(self) -> Iterator[models.Deposit]:
         """Yield them, the newest first; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_deposits(cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_deposits(cursor=cursor))
 
 
 class WebhookEndpoints:
@@ -363,7 +360,7 @@ class WebhookEndpoints:
 
     def list(self) -> Iterator[models.WebhookEndpoint]:
         """Yield them; all pages."""
-        return _pages(self._http, lambda cursor: _calls.list_webhook_endpoints(cursor=cursor))
+        return self._http.pages(lambda cursor: _calls.list_webhook_endpoints(cursor=cursor))
 
     def delete(self, endpoint_id: str) -> None:
         """Remove one.
@@ -372,11 +369,3 @@ class WebhookEndpoints:
             NotFound: there is none, or it is not yours.
         """
         self._http.run(_calls.delete_webhook_endpoint(endpoint_id))
-
-
-def _pages(http: _http.SyncHttp, call_for: Callable[[str], _core.Call[models.Page[M]]]) -> Iterator[M]:
-    cursors = _waiting.Cursors()
-    while cursors.has_more:
-        page = http.run(call_for(cursors.cursor))
-        cursors.advance(page.next_cursor)
-        yield from page.data

@@ -71,7 +71,7 @@ class Criterion(Model):
 class Policy(Model):
     """What screening decided, by which version of the rules and why."""
 
-    version: CodeOrEmpty = ""
+    version: Words = ""
     is_allowed: bool | None = None
     codes: tuple[Code, ...] = ()
 
