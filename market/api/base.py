@@ -1,0 +1,92 @@
+"""What every view has: its scopes, and helpers to read addresses and pages."""
+
+import uuid
+from typing import TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from market.accounts.models import ApiKey
+from market.api import auth, problems
+from tasks import ids
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+Row = TypeVar("Row", bound=Model)
+
+
+class ApiView(APIView):
+    """A view that names who may call it."""
+
+    scopes: frozenset[ApiKey.Scope] | dict[str, frozenset[ApiKey.Scope]] = auth.AGENT
+
+
+class NotYours(Exception):
+    """There is no such object among those the key may see."""
+
+
+def find(rows: QuerySet[Row], prefix: str, text: str) -> Row:
+    """Return the row of a prefixed id from those the caller may see.
+
+    Raises:
+        NotYours: it is not among them; whether it exists elsewhere is not said.
+        tasks.ids.MalformedId: not an id of this kind.
+    """
+    row = rows.filter(pk=ids.decode(prefix, text)).first()
+    if row is None:
+        raise NotYours(f"There is no {text} among your objects.")
+    return row
+
+
+def limit_of(request: Request) -> int:
+    """Read ``limit``, 1 to 100.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise problems.BadParameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def page(request: Request, rows: QuerySet[Row], prefix: str, *, by_time: bool = False) -> tuple[list[Row], str]:
+    """Return one page, the newest first, and the cursor of the next one ("" on the last).
+
+    The cursor is the last row's id, so a page never shifts by what is added meanwhile. ``by_time`` is for rows whose
+    ids are not in order of time.
+
+    Raises:
+        BadParameter: ``limit`` or ``cursor`` can't be read.
+    """
+    limit = limit_of(request)
+    cursor = request.query_params.get("cursor", "")
+    if cursor:
+        rows = rows.filter(_after(rows, _cursor_id(prefix, cursor), by_time=by_time))
+    found = list(rows.order_by(*(["-created_at", "-pk"] if by_time else ["-pk"]))[: limit + 1])
+    return found[:limit], ids.encode(prefix, found[limit - 1].pk) if len(found) > limit else ""
+
+
+def _cursor_id(prefix: str, cursor: str) -> uuid.UUID:
+    try:
+        return ids.decode(prefix, cursor)
+    except ids.MalformedId:
+        raise problems.BadParameter("cursor", "cursor is not one that this list gave.") from None
+
+
+def _after(rows: QuerySet[Row], last_id: uuid.UUID, *, by_time: bool) -> Q:
+    if not by_time:
+        return Q(pk__lt=last_id)
+    last = rows.filter(pk=last_id).values_list("created_at", flat=True).first()
+    if last is None:
+        raise problems.BadParameter("cursor", "cursor is not one that this list gave.")
+    return Q(created_at__lt=last) | Q(created_at=last, pk__lt=last_id)
+
+
+def listed(serializer: type[serializers.BaseSerializer[object]], data: list[dict[str, object]], next_cursor: str) -> Response:
+    """Answer with a list."""
+    return Response({"object": "list", "data": serializer(data, many=True).data, "has_more": bool(next_cursor), "next_cursor": next_cursor})
