@@ -6,6 +6,7 @@ import email.utils
 import hashlib
 import json
 import random
+import shlex
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -290,6 +291,20 @@ class Attempts(Generic[T]):
 def backoff_s(attempt: int, *, uniform: Callable[[float, float], float] = random.uniform) -> float:
     """Return the seconds before retry number ``attempt`` (from 0): full jitter under 0.5, 1, 2 ... 8 s."""
     return uniform(0, min(LAST_DELAY_S, FIRST_DELAY_S * 2 ** min(attempt, 10)))
+
+
+def as_curl(call: Call[T], options: Options) -> str:
+    """Write the command line that sends the same request; the key stays in the environment."""
+    request = _request(call, options)
+    words = ["curl", "--request", request.method, shlex.quote(request.url)]
+    for name, value in request.headers.items():
+        if name in {"Accept", "Content-Type", "Idempotency-Key"}:
+            words += ["--header", shlex.quote(f"{name}: {value}")]
+    # Double quotes: the shell puts the key in.
+    words += ["--header", '"Authorization: Bearer $ATOMS_API_KEY"']
+    if request.content:
+        words += ["--data", shlex.quote(request.content.decode())]
+    return " ".join(words)
 
 
 def _request(call: Call[T], options: Options) -> HttpRequest:

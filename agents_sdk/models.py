@@ -16,12 +16,12 @@ def _nothing_is_empty(value: object) -> object:
 
 
 # Enums, ids and names: nothing in which a sentence fits, so that no field but `untrusted` can carry one.
-Code = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.:+-]{1,80}\Z")]
-CodeOrEmpty = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.:+-]{0,80}\Z"), pydantic.BeforeValidator(_nothing_is_empty)]
-Digest = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}\Z")]
-DigestOrEmpty = Annotated[str, pydantic.StringConstraints(pattern=r"^([0-9a-f]{64})?\Z"), pydantic.BeforeValidator(_nothing_is_empty)]
-AmountText = Annotated[str, pydantic.StringConstraints(pattern=r"^-?[0-9]{1,17}(\.[0-9]{1,6})?\Z")]
-Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[!-~]{0,2000}\Z"), pydantic.BeforeValidator(_nothing_is_empty)]
+Code = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.:+-]{1,80}$")]
+CodeOrEmpty = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.:+-]{0,80}$"), pydantic.BeforeValidator(_nothing_is_empty)]
+Digest = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DigestOrEmpty = Annotated[str, pydantic.StringConstraints(pattern=r"^([0-9a-f]{64})?$"), pydantic.BeforeValidator(_nothing_is_empty)]
+AmountText = Annotated[str, pydantic.StringConstraints(pattern=r"^-?[0-9]{1,17}(\.[0-9]{1,6})?$")]
+Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[!-~]{0,2000}$"), pydantic.BeforeValidator(_nothing_is_empty)]
 # The poster's and the market's own words.
 Words = Annotated[str, pydantic.BeforeValidator(_nothing_is_empty), pydantic.AfterValidator(untrusted_words.clean)]
 

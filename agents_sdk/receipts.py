@@ -34,13 +34,13 @@ class ReceiptKey(models.Model):
     """One of the market's public keys: 32 bytes of Ed25519, base64url."""
 
     key_id: models.Code
-    public_key: str = pydantic.Field(pattern=r"^[A-Za-z0-9+/_-]{43}=?\Z")
+    public_key: str = pydantic.Field(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")
 
 
 class _Envelope(models.Model):
     payload: dict[str, JsonValue]
     key_id: models.Code
-    signature: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-]{86}={0,2}\Z")
+    signature: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-]{86}={0,2}$")
 
 
 @dataclass(frozen=True, slots=True)
