@@ -24,7 +24,24 @@ class Case(leases.Leased):
     # The bounty's limit on P(bad | accepted) and the price class it came from; numbers only, no money here.
     max_false_accept = models.FloatField()
     poster_review_window_s = models.PositiveIntegerField(default=0)
+    # H(terms, offer) of the claim; every verdict of this case carries it.
+    terms_hash = models.CharField(max_length=64)
+    # What the checks came to: "ACCEPTED" with a poster's review window waits in stage REVIEW for the poster or for
+    # silence, without a Review row; blank in stage REVIEW means that a person must look.
+    machine_outcome = models.CharField(max_length=12, blank=True, default="", choices=[("ACCEPTED", "accepted"), ("REJECTED", "rejected")])
+    machine_decided_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(max_false_accept__gt=0, max_false_accept__lt=1), name="case_limit_is_a_share"),
+        ]
+        indexes = [
+            models.Index(fields=["available_at"], condition=Q(lease_state="READY", stage__in=("CHECKS", "DECIDE")), name="case_to_advance"),
+            models.Index(
+                fields=["machine_decided_at"], condition=Q(stage="REVIEW", machine_outcome="ACCEPTED"), name="case_waits_for_poster"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"case of {self.submission_id}"
@@ -59,9 +76,14 @@ class VisionRun(leases.Leased):
 
 
 class Fingerprint(models.Model):
-    """What one evidence file looks like, for finding copies over all submissions and accounts."""
+    """What one evidence file looks like, for finding copies over all submissions and accounts.
 
-    evidence = models.OneToOneField(Evidence, on_delete=models.PROTECT, primary_key=True, related_name="fingerprint")
+    Rows are inserted one transaction at a time (see `verification.fingerprints`): ``id`` is the order in which they
+    became visible, so of two equal pictures exactly one finds the other before it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    evidence = models.OneToOneField(Evidence, on_delete=models.PROTECT, related_name="fingerprint")
     worker = models.ForeignKey(WorkerProfile, on_delete=models.PROTECT, related_name="+")
     mode = models.CharField(max_length=4)
     sha256 = models.CharField(max_length=64, db_index=True)
@@ -69,12 +91,31 @@ class Fingerprint(models.Model):
     # PDQ, 256 bits, and its quality 0..100 (below 50 it must not be compared).
     pdq = models.BinaryField(max_length=32)
     pdq_quality = models.PositiveSmallIntegerField()
-    # Learned copy descriptor, little-endian float16, L2-normalised; null until the vision run is in.
-    descriptor = models.BinaryField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"fingerprint of {self.evidence_id}"
+
+
+class CopyDescriptor(models.Model):
+    """A learned description of one evidence file; ``id`` is an order of visibility as in `Fingerprint`."""
+
+    id = models.BigAutoField(primary_key=True)
+    evidence = models.OneToOneField(Evidence, on_delete=models.PROTECT, related_name="copy_descriptor")
+    worker = models.ForeignKey(WorkerProfile, on_delete=models.PROTECT, related_name="+")
+    mode = models.CharField(max_length=4)
+    # Only descriptors of one model can be compared.
+    model_hash = models.CharField(max_length=64)
+    dimension = models.PositiveSmallIntegerField()
+    # Little-endian float16, of unit length.
+    vector = models.BinaryField(max_length=4096)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["model_hash", "dimension", "mode", "id"], name="descriptor_by_model")]
+
+    def __str__(self) -> str:
+        return f"descriptor of {self.evidence_id}"
 
 
 class CheckRun(models.Model):
