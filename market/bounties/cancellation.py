@@ -1,13 +1,12 @@
 """Cancelling and running out of time, in the right order: stop new claims, honour live claims and received work, refund the rest."""
 
 import datetime
-import functools
 import uuid
 
 from django.db.models import Q
 
 from market.accounts.models import Agent
-from market.bounties import closing, locks, news
+from market.bounties import batches, closing, locks, news
 from market.bounties.models import Bounty
 from market.common import retrying
 
@@ -42,9 +41,7 @@ def close_due(*, now: datetime.datetime, limit: int = 200) -> int:
         .distinct()
         .values_list("pk", flat=True)[:limit]
     )
-    for bounty_id in due:
-        retrying.in_transaction(functools.partial(_close, bounty_id, now))
-    return len(due)
+    return len(batches.for_each(due, lambda bounty_id: retrying.in_transaction(lambda: _close(bounty_id, now))))
 
 
 def _cancel(bounty_id: uuid.UUID, now: datetime.datetime) -> Bounty:

@@ -1,12 +1,11 @@
 """Claiming: take a slot, extend it once from inside the place, drop it freely, or let it expire."""
 
 import datetime
-import functools
 import uuid
 
 from django.db.models import QuerySet
 
-from market.bounties import closing, locks, news
+from market.bounties import batches, closing, locks, news
 from market.bounties.models import Bounty
 from market.common import retrying
 from market.policy import countries
@@ -125,14 +124,15 @@ def _lapsed(now: datetime.datetime) -> QuerySet[Claim]:
 
 
 def _expire(claim_ids: list[uuid.UUID], now: datetime.datetime) -> int:
-    expired = 0
-    for claim_id in claim_ids:
-        try:
-            retrying.in_transaction(functools.partial(_end, claim_id, Claim.Status.EXPIRED, now))
-        except claims.StaleClaim:
-            continue  # Handed in or dropped since it was listed.
-        expired += 1
-    return expired
+    return sum(batches.for_each(claim_ids, lambda claim_id: _expire_one(claim_id, now)))
+
+
+def _expire_one(claim_id: uuid.UUID, now: datetime.datetime) -> bool:
+    try:
+        retrying.in_transaction(lambda: _end(claim_id, Claim.Status.EXPIRED, now))
+    except claims.StaleClaim:
+        return False  # Handed in or dropped since it was listed.
+    return True
 
 
 def _end(claim_id: uuid.UUID, status: Claim.Status, now: datetime.datetime) -> Claim:

@@ -1,10 +1,9 @@
 """Disputes: a worker's appeal against a rejection, giving it up, and what happens when its window has passed."""
 
 import datetime
-import functools
 import uuid
 
-from market.bounties import locks, news, settlement
+from market.bounties import batches, locks, news, settlement
 from market.bounties.models import Appeal, Settlement
 from market.common import retrying
 from tasks import submissions, text
@@ -59,7 +58,7 @@ def finalise_due(*, now: datetime.datetime, limit: int = 200) -> int:
         .order_by("appeal_until")
         .values_list("pk", "task_id")[:limit]
     )
-    return sum(retrying.in_transaction(functools.partial(_finalise, pk, task_id, now)) for pk, task_id in due)
+    return sum(batches.for_each(due, lambda ids: retrying.in_transaction(lambda: _finalise(*ids, now))))
 
 
 def _appeal(submission: Submission, statement: str, now: datetime.datetime) -> Appeal:

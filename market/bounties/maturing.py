@@ -1,10 +1,9 @@
 """Maturing: earned becomes payable when the challenge window and the maturity of the deposits behind it have passed."""
 
 import datetime
-import functools
 import uuid
 
-from market.bounties import news, rules
+from market.bounties import batches, news, rules
 from market.bounties.models import Bounty, Settlement
 from market.common import retrying
 from market.payments import earnings
@@ -15,7 +14,7 @@ def mature_due(*, now: datetime.datetime, limit: int = 500) -> int:
     """Make every paid settlement payable whose time has come; return how many."""
     due = Settlement.objects.filter(matured_at=None, matures_at__lte=now).exclude(kind=Settlement.Kind.UNPAID)
     waiting = list(due.order_by("matures_at").values_list("pk", flat=True)[:limit])
-    return sum(retrying.in_transaction(functools.partial(_mature, pk, now)) for pk in waiting)
+    return sum(batches.for_each(waiting, lambda pk: retrying.in_transaction(lambda: _mature(pk, now))))
 
 
 def matures_at(*, bounty: Bounty, settled_at: datetime.datetime) -> datetime.datetime:

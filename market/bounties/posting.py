@@ -284,12 +284,9 @@ def _write(agent: Agent, key: ApiKey, draft: _Draft, now: datetime.datetime) -> 
 
 def _expected_time_to_claim_s(terms: photo.PhotoTerms, mode: str, now: datetime.datetime) -> int | None:
     cells = geo.cells_near(terms.latitude, terms.longitude, rules.QUOTE_RADIUS_M)
-    listed: dict[uuid.UUID, datetime.datetime] = dict(
-        Bounty.objects.filter(mode=mode, task__h3_cell__in=cells, funded_at__gt=now - rules.QUOTE_PAST)
-        .exclude(funded_at=None)
-        .order_by("-funded_at")
-        .values_list("task_id", "funded_at")[:200]
-    )
+    near = Bounty.objects.filter(mode=mode, task__h3_cell__in=cells, funded_at__gt=now - rules.QUOTE_PAST)
+    recent = near.order_by("-funded_at").values_list("task_id", "funded_at")[:200]
+    listed = {task_id: funded_at for task_id, funded_at in recent if funded_at is not None}
     first: dict[uuid.UUID, datetime.datetime] = {}
     for task_id, claimed_at in Claim.objects.filter(task_id__in=listed).order_by("created_at").values_list("task_id", "created_at"):
         first.setdefault(task_id, claimed_at)

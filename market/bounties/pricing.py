@@ -92,7 +92,7 @@ def max_false_accept(reward: Money) -> float:
     if value >= HIGH_PRICE:
         return HIGH_PRICE_FALSE_ACCEPT
     way = math.log(value / LOW_PRICE) / math.log(HIGH_PRICE / LOW_PRICE)
-    return LOW_PRICE_FALSE_ACCEPT * (HIGH_PRICE_FALSE_ACCEPT / LOW_PRICE_FALSE_ACCEPT) ** way
+    return LOW_PRICE_FALSE_ACCEPT * math.pow(HIGH_PRICE_FALSE_ACCEPT / LOW_PRICE_FALSE_ACCEPT, way)
 
 
 def _require_reward(reward: Money) -> None:

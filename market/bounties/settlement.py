@@ -5,7 +5,7 @@ import uuid
 
 from django.db.models import F
 
-from market.bounties import closing, locks, maturing, news, rules
+from market.bounties import batches, closing, locks, maturing, news, rules
 from market.bounties.models import Appeal, Bounty, Offer, Settlement
 from market.common import account_paths, retrying
 from market.escrow import holds
@@ -29,10 +29,8 @@ class VerdictOutOfTurn(Exception):
 
 def apply_due(*, now: datetime.datetime, limit: int = 100) -> int:
     """Apply verdicts that have not been applied, oldest first; return how many."""
-    verdict_ids = list(verdicts.unapplied(limit).values_list("pk", flat=True))
-    for verdict_id in verdict_ids:
-        apply_verdict(verdict_id=verdict_id, now=now)
-    return len(verdict_ids)
+    due = list(verdicts.unapplied(limit).values_list("pk", flat=True))
+    return len(batches.for_each(due, lambda verdict_id: apply_verdict(verdict_id=verdict_id, now=now)))
 
 
 def apply_verdict(*, verdict_id: uuid.UUID, now: datetime.datetime) -> Settlement | None:
@@ -212,7 +210,7 @@ def _write(
         worker_minor=worker_minor,
         fee_minor=fee_minor,
         currency=bounty.offers.latest("version").currency,
-        receipt=receipts.issue(),
+        receipt=None if kind == Settlement.Kind.UNPAID else receipts.issue(verdict=verdict, bounty_id=str(bounty)),
         settled_at=now,
         matures_at=maturing.matures_at(bounty=bounty, settled_at=now),
     )

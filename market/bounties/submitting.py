@@ -115,8 +115,8 @@ def _receive(claim: Claim, handed_in: submissions.HandedIn, now: datetime.dateti
         current = Claim.objects.select_related("task").get(pk=claim.pk)
     claims.hand_in(claim=current, now=now)
     submission = submissions.receive(claim=current, handed_in=handed_in, now=now)
-    _open_case(bounty, submission, now)
     news.tell_of_submission(bounty, submission, type="submission.received", actor="worker")
+    _open_case(bounty, submission, now)
     if is_retake:
         settlement.settle_superseded(bounty=bounty, claim=current, now=now)
     return submission
@@ -142,3 +142,6 @@ def _open_case(bounty: Bounty, submission: Submission, now: datetime.datetime) -
         terms_hash=bounty.terms_hash,
         now=now,
     )
+    submissions.start_checking(submission.pk)
+    submission.status = Submission.Status.CHECKING
+    news.tell_of_submission(bounty, submission, type="submission.checking", actor="machine")

@@ -1,0 +1,28 @@
+"""What the market shows of a judging that is under way: that a case waits for a person."""
+
+import datetime
+import functools
+import uuid
+
+from market.bounties import batches, news
+from market.bounties.models import Bounty
+from market.common import retrying
+from tasks import submissions
+from tasks.models import Submission
+from verification.models import Case
+
+
+def show_in_review(*, now: datetime.datetime, limit: int = 200) -> int:  # noqa: ARG001 - every step of the sweep takes the time
+    """Move every submission whose case waits for a person to IN_REVIEW; return how many."""
+    waiting = Case.objects.filter(stage=Case.Stage.REVIEW, submission__status=Submission.Status.CHECKING)
+    due = list(waiting.order_by("created_at").values_list("pk", flat=True)[:limit])
+    return sum(batches.for_each(due, lambda pk: retrying.in_transaction(functools.partial(_show, pk))))
+
+
+def _show(submission_id: uuid.UUID) -> bool:
+    if not submissions.send_to_review(submission_id):
+        return False  # Its verdict came first.
+    submission = Submission.objects.get(pk=submission_id)
+    bounty = Bounty.objects.select_related("agent").get(task_id=submission.task_id)
+    news.tell_of_submission(bounty, submission, type="submission.in_review", actor="machine")
+    return True
