@@ -2,6 +2,9 @@
 
 import urllib.parse
 
+# The GPU workers' user of the broker may touch these keys and channels alone; `gpu_workers.environment` names it too.
+GPU_PREFIX = "atoms-gpu:"
+
 
 def celery_url(redis_url: str) -> str:
     """Turn an address of redis-py's into kombu's; they differ for sockets alone.

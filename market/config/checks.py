@@ -64,17 +64,17 @@ def _service_faults(environment: Environment, *, is_production: bool) -> Iterato
             hint="Set it to postgresql://user:password@host/name.",
             id="market.E004",
         )
-    for name, url in (("REDIS_URL", environment.redis_url), ("GPU_REDIS_URL", environment.gpu_redis_url)):
+    for name, url in (("REDIS_URL", environment.redis_url), ("ATOMS_GPU_REDIS_URL", environment.atoms_gpu_redis_url)):
         if (is_production or url) and not url.startswith(("redis://", "rediss://", "unix://")):
             yield checks.Error(
                 f"{name} is missing or does not begin with redis://, rediss:// or unix://.",
                 hint=f"Set {name} to redis://user:password@host:6379/0.",
                 id="market.E005",
             )
-    if is_production and environment.redis_url and environment.redis_url == environment.gpu_redis_url:
+    if is_production and environment.redis_url and environment.redis_url == environment.atoms_gpu_redis_url:
         yield checks.Error(
-            "GPU_REDIS_URL is the same as REDIS_URL: whoever can write to the market's broker can run any of its jobs.",
-            hint="Give the GPU workers a server of their own, or a user that may touch only keys and channels beginning with gpu:.",
+            "ATOMS_GPU_REDIS_URL is the same as REDIS_URL: whoever can write to the market's broker can run any of its jobs.",
+            hint="Give the GPU workers a server of their own, or a user that may touch only keys and channels beginning with atoms-gpu:.",
             id="market.E006",
         )
 

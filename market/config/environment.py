@@ -21,10 +21,8 @@ class Environment(BaseSettings):
     database_url: str = ""
     # Broker, cache and rate limits: redis://, rediss:// or unix://user:password@/path?db=0
     redis_url: str = ""
-    # The GPU workers' own broker, or the same server with a user that may touch only keys beginning "gpu:".
-    gpu_redis_url: str = ""
-    # Put before every key in Redis, so that several markets can share one.
-    atoms_redis_prefix: str = ""
+    # The GPU workers' own broker, or the same server with a user that may touch only keys beginning "atoms-gpu:".
+    atoms_gpu_redis_url: str = ""
     atoms_secret_key: str = ""
     atoms_public_url: str = "http://127.0.0.1:8000"
     # Parted by commas.

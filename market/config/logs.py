@@ -46,7 +46,6 @@ SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,
-    structlog.processors.UnicodeDecoder(),
 ]
 
 

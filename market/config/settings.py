@@ -125,7 +125,8 @@ DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 10)
 DATABASES["default"]["OPTIONS"]["isolation_level"] = psycopg.IsolationLevel.READ_COMMITTED
 
 # -- Redis and Celery -------------------------------------------------------------------------------------------------
-REDIS_PREFIX = f"{ENVIRONMENT.atoms_redis_prefix}{ENVIRONMENT.pytest_xdist_worker and ENVIRONMENT.pytest_xdist_worker + ':'}"
+# Before every key; test processes that share a server must not hear each other's bells.
+REDIS_PREFIX = f"{ENVIRONMENT.pytest_xdist_worker}:" if ENVIRONMENT.pytest_xdist_worker else ""
 REDIS_URL = ENVIRONMENT.redis_url or "redis://127.0.0.1:6379/0"
 CACHES = {
     "default": {
@@ -162,7 +163,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A doorbell that cannot ring is given up at once: the sweeper rings again.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"payments.*": {"queue": "money"}, "bounties.settle": {"queue": "money"}}
+CELERY_TASK_ROUTES = {"payments.*": {"queue": "money"}, "ledger.*": {"queue": "money"}, "bounties.*": {"queue": "money"}}
 
 
 def _every(seconds: float, job: str) -> dict[str, object]:
@@ -175,10 +176,11 @@ CELERY_BEAT_SCHEDULE = {
     "bounties": _every(2, "bounties.sweep"),
     "payments": _every(2, "payments.sweep"),
     "events": _every(1, "events.deliver"),
+    "ledger": _every(60, "ledger.mark"),
 }
 # The GPU workers' broker carries doorbells alone; what to do they ask over HTTP.
-GPU_BROKER_URL = brokers.celery_url(ENVIRONMENT.gpu_redis_url or REDIS_URL)
-GPU_BROKER_TRANSPORT_OPTIONS = {**_TRANSPORT_OPTIONS, "global_keyprefix": f"gpu:{REDIS_PREFIX}"}
+GPU_BROKER_URL = brokers.celery_url(ENVIRONMENT.atoms_gpu_redis_url or REDIS_URL)
+GPU_BROKER_TRANSPORT_OPTIONS = {**_TRANSPORT_OPTIONS, "global_keyprefix": brokers.GPU_PREFIX}
 
 # -- Language, files, logs --------------------------------------------------------------------------------------------
 USE_TZ = True

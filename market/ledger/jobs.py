@@ -5,7 +5,7 @@ from celery import shared_task
 from market.ledger import marks
 
 
-@shared_task(name="ledger.mark", queue="money", ignore_result=True)
+@shared_task(name="ledger.mark", ignore_result=True)
 def mark(**kwargs: object) -> None:  # noqa: ARG001
     """Mark the balances of shared accounts."""
     marks.mark()

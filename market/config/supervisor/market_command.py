@@ -70,7 +70,7 @@ class _Market:
             _refuse_used_port(address)
         secrets = credentials.load_or_make(self._folder.secrets_file)
         self._services = services.Services(folder=self._folder, secrets=secrets, said=self._said, is_durable=True)
-        addresses = self._services.start(**services.given_in_environment())
+        addresses = self._services.start(given=services.given_in_environment())
         plan = processes.Plan(folder=self._folder, addresses=addresses, secrets=secrets, address=address)
         credentials.write_private(self._folder.environment_file, plan.environment_file())
         if self._options.services_only:
@@ -97,10 +97,9 @@ class _Market:
         self._said.say("the web server answers")
         if self._options.simulated_worker:
             self._keeper.start(plan.simulated_worker(worker_key=local_keys["worker_key"]))
-        prefix = os.environ.get("ATOMS_REDIS_PREFIX", "")
-        waiting.for_worker(worker, redis_url=addresses.redis_url, prefix=prefix)
+        waiting.for_worker(worker, redis_url=addresses.redis_url)
         self._said.say("the worker does its jobs")
-        waiting.for_gpu_worker(gpu_worker, redis_url=addresses.gpu_redis_url, prefix=processes.gpu_prefix())
+        waiting.for_gpu_worker(gpu_worker, redis_url=addresses.gpu_redis_url)
         self._said.say("the GPU worker answers its doorbell")
 
     def watch(self) -> NoReturn:

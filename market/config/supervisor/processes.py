@@ -11,6 +11,8 @@ from market.config.supervisor import children, credentials, folders, services
 WEB_WORKERS = 2
 WEB_THREADS = 4
 JOB_PROCESSES = 2
+# Of another market or for another program; a child must not take them for its own.
+FOREIGN = ("PYTHONHOME", "PYTEST_XDIST_WORKER", "ATOMS_API_KEY", "ATOMS_URL", "ATOMS_LEASE_KEY")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Plan:
             "ATOMS_ALLOWED_HOSTS": address.allowed_hosts,
             "DATABASE_URL": addresses.database_url,
             "REDIS_URL": addresses.redis_url,
-            "GPU_REDIS_URL": addresses.gpu_redis_url,
+            "ATOMS_GPU_REDIS_URL": addresses.gpu_redis_url,
         }
 
     def environment_file(self) -> str:
@@ -80,10 +82,9 @@ class Plan:
     def gpu_worker(self, *, lease_key: str) -> children.Program:
         """Celery with the vision models: it knows its doorbell and the HTTP address, neither database nor the market's broker."""
         told = {
-            "GPU_BROKER_URL": brokers.celery_url(self._addresses.gpu_redis_url),
-            "GPU_BROKER_PREFIX": gpu_prefix(),
+            "ATOMS_GPU_REDIS_URL": brokers.celery_url(self._addresses.gpu_redis_url),
             "ATOMS_URL": self._address.local_url,
-            "ATOMS_API_KEY": lease_key,
+            "ATOMS_LEASE_KEY": lease_key,
         }
         program = self._celery("gpu-worker", "-A", "gpu_workers.celery_app", "worker", "--queues", "gpu", "--pool", "solo")
         return self._told(program, {"HF_HUB_OFFLINE": "1", **self._strangers_environment(), **told})
@@ -126,14 +127,9 @@ class Plan:
         return {name: value for name, value in _own_environment().items() if name not in hidden}
 
 
-def gpu_prefix() -> str:
-    """Return what begins each key of the GPU workers' broker, as in `market.config.settings`."""
-    return f"gpu:{os.environ.get('ATOMS_REDIS_PREFIX', '')}"
-
-
 def _own_environment() -> dict[str, str]:
     """Return our environment with a home that can be written to: libraries keep their caches there."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "ATOMS_API_KEY", "ATOMS_URL")}
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     if not os.access(environment.get("HOME", "/nonexistent"), os.W_OK):
         environment["HOME"] = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - caches alone
     return environment

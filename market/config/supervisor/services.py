@@ -31,12 +31,13 @@ class Services:
         self._is_durable = is_durable
         self.keeper = keeping.Keeper(said=said)
 
-    def start(self, *, database_url: str, redis_url: str, gpu_redis_url: str) -> Addresses:
-        """Start, or try the given addresses; an empty one asks for the embedded service.
+    def start(self, *, given: Addresses) -> Addresses:
+        """Try the given addresses, and start the embedded service for each empty one.
 
         Raises:
             Refused: a service does not start or does not answer.
         """
+        database_url, redis_url, gpu_redis_url = given.database_url, given.redis_url, given.gpu_redis_url
         run_folder = self._folder.run_folder()
         cluster = None
         if not database_url:
@@ -61,7 +62,7 @@ class Services:
         else:
             _try_redis("REDIS_URL", redis_url)
             if gpu_redis_url:
-                _try_redis("GPU_REDIS_URL", gpu_redis_url)
+                _try_redis("ATOMS_GPU_REDIS_URL", gpu_redis_url)
             self._said.say("the server of REDIS_URL answers")
         return Addresses(database_url=database_url, redis_url=redis_url, gpu_redis_url=gpu_redis_url or redis_url)
 
@@ -70,9 +71,16 @@ class Services:
         self.keeper.stop()
 
 
-def given_in_environment() -> dict[str, str]:
+NONE_GIVEN = Addresses(database_url="", redis_url="", gpu_redis_url="")
+
+
+def given_in_environment() -> Addresses:
     """Return the addresses that the environment names; empty ones where it names none."""
-    return {name: os.environ.get(name.upper(), "") for name in ("database_url", "redis_url", "gpu_redis_url")}
+    return Addresses(
+        database_url=os.environ.get("DATABASE_URL", ""),
+        redis_url=os.environ.get("REDIS_URL", ""),
+        gpu_redis_url=os.environ.get("ATOMS_GPU_REDIS_URL", ""),
+    )
 
 
 def _try_database(url: str) -> None:

@@ -40,7 +40,7 @@ def run_beside_services(*, command: list[str], said: progress.Progress) -> int:
     secrets = credentials.load_or_make(folder.secrets_file)
     own_services = services.Services(folder=folder, secrets=secrets, said=said, is_durable=False)
     try:
-        addresses = own_services.start(database_url="", redis_url="", gpu_redis_url="")
+        addresses = own_services.start(given=services.NONE_GIVEN)
         return _run(command, environment=_environment(addresses, media=folder.root / "media"))
     finally:
         own_services.stop()
@@ -58,7 +58,7 @@ def _environment(addresses: services.Addresses, *, media: Path) -> dict[str, str
         "ATOMS_MEDIA_DIR": str(media),
         "DATABASE_URL": addresses.database_url,
         "REDIS_URL": addresses.redis_url,
-        "GPU_REDIS_URL": addresses.gpu_redis_url,
+        "ATOMS_GPU_REDIS_URL": addresses.gpu_redis_url,
         # Models come from packages; a test that asks a hub would pass on one machine and hang on another.
         "HF_HUB_OFFLINE": "1",
     }

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import redis
 
+from market.config import brokers
 from market.config.supervisor import children, credentials, folders, refusal, wheels
 
 USER = "market"
 GPU_USER = "gpu"
-GPU_KEY_PREFIX = "gpu:"
 READY_WITHIN_S = 30.0
 
 
@@ -33,7 +33,7 @@ class Server:
 
     @property
     def gpu_url(self) -> str:
-        """The address for GPU_REDIS_URL: keys and channels that begin with the GPU prefix, nothing else."""
+        """The address for ATOMS_GPU_REDIS_URL: keys and channels that begin with the GPU prefix, nothing else."""
         return self._url(GPU_USER, self._secrets["gpu_valkey_password"])
 
     def _url(self, user: str, password: str) -> str:
@@ -71,7 +71,7 @@ class Server:
                 "maxmemory-policy noeviction",
                 "user default off",
                 f"user {USER} on >{self._secrets['valkey_password']} ~* &* +@all -@admin",
-                f"user {GPU_USER} on >{self._secrets['gpu_valkey_password']} ~{GPU_KEY_PREFIX}* &{GPU_KEY_PREFIX}* "
+                f"user {GPU_USER} on >{self._secrets['gpu_valkey_password']} ~{brokers.GPU_PREFIX}* &{brokers.GPU_PREFIX}* "
                 "+@all -@admin -@dangerous",
                 "",
             ]

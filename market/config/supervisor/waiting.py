@@ -46,7 +46,7 @@ def for_web(child: children.Child, *, url: str) -> None:
             time.sleep(children.POLL_S)
 
 
-def for_worker(child: children.Child, *, redis_url: str, prefix: str) -> None:
+def for_worker(child: children.Child, *, redis_url: str) -> None:
     """Send the worker a job and wait for its effect; the question is new each time, so no earlier answer counts.
 
     Raises:
@@ -54,23 +54,23 @@ def for_worker(child: children.Child, *, redis_url: str, prefix: str) -> None:
     """
     question = secrets.token_hex(8)
     end_s = time.monotonic() + WORKER_WITHIN_S
-    _send(redis_url, "config.answer", queue="default", prefix=prefix, question=question)
+    _send(redis_url, "config.answer", queue="default", prefix="", question=question)
     with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
-        while not client.exists(f"{prefix}answered:{question}"):
+        while not client.exists(f"answered:{question}"):
             _still_running(child, end_s)
             time.sleep(children.POLL_S)
 
 
-def for_gpu_worker(child: children.Child, *, redis_url: str, prefix: str) -> None:
+def for_gpu_worker(child: children.Child, *, redis_url: str) -> None:
     """Ring the GPU workers' doorbell and wait until the bell was taken and answered: no message waits, none is unacknowledged.
 
     Raises:
         Refused: the worker ended, or does not answer in time.
     """
     end_s = time.monotonic() + GPU_WITHIN_S
-    _send(redis_url, "gpu.work_vision", queue="gpu", prefix=prefix)
+    _send(redis_url, "gpu.work_vision", queue="gpu", prefix=brokers.GPU_PREFIX)
     with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
-        while client.llen(f"{prefix}gpu") or client.hlen(f"{prefix}unacked"):
+        while client.llen(f"{brokers.GPU_PREFIX}gpu") or client.hlen(f"{brokers.GPU_PREFIX}unacked"):
             _still_running(child, end_s)
             time.sleep(children.POLL_S)
 
