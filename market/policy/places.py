@@ -9,7 +9,6 @@ from typing import Final, TypedDict
 
 import numpy as np
 import shapely
-import shapely.geometry
 from django.conf import settings
 from shapely.geometry.base import BaseGeometry
 
@@ -28,7 +27,7 @@ class MalformedLayer(ValueError):
 
 class _Feature(TypedDict):
     properties: dict[str, str]
-    geometry: dict[str, object] | None
+    geometry: object
 
 
 class _Collection(TypedDict):
@@ -123,13 +122,13 @@ def _touches_embargo(latitude: float, longitude: float, within_m: float) -> bool
 @functools.cache
 def _country_index() -> _CountryIndex:
     parts: list[tuple[str | None, BaseGeometry]] = [
-        (feature["properties"]["id"], shapely.geometry.shape(feature["geometry"])) for feature in _read(_DATA / "regions.geojson")["features"]
+        (feature["properties"]["id"], _shape(feature["geometry"])) for feature in _read(_DATA / "regions.geojson")["features"]
     ]
     features = [feature for feature in _read(_DATA / "borders.json")["features"] if feature["geometry"]]
     for feature in sorted(features, key=lambda feature: feature["properties"]["wikidata"] != _CRIMEA):
         code = _code(feature["properties"])
         # A tree of single polygons: the box of a whole multi-polygon often spans the globe.
-        parts += [(code, part) for part in shapely.get_parts(shapely.geometry.shape(feature["geometry"]))]
+        parts += [(code, part) for part in shapely.get_parts(_shape(feature["geometry"]))]
     geometries = [geometry for _, geometry in parts]
     for geometry in geometries:
         shapely.prepare(geometry)
@@ -151,8 +150,7 @@ def _layer(path: Path) -> _Layer:
     reaches_m = np.empty(len(places))
     for position, place in enumerate(places):
         outline = sphere.unit_vectors(shapely.get_coordinates(place.geometry))
-        middle = outline.mean(axis=0)
-        middles[position] = middle / np.linalg.norm(middle)
+        middles[position] = sphere.middle_of(outline)
         reaches_m[position] = sphere.distances_m(outline, middles[position]).max() + place.buffer_m
     return _Layer(places=places, middles=middles, reaches_m=reaches_m)
 
@@ -160,15 +158,26 @@ def _layer(path: Path) -> _Layer:
 def _restricted(path: Path, position: int, feature: _Feature) -> _Restricted:
     try:
         properties = feature["properties"]
-        geometry = shapely.geometry.shape(feature["geometry"])
+        geometry = _shape(feature["geometry"])
         buffer_m = float(properties["buffer_m"])
-        is_usable = geometry.is_valid and not geometry.is_empty and 0 <= buffer_m < math.inf
+        is_usable = not geometry.is_empty and _flat_about_itself(geometry).is_valid and 0 <= buffer_m < math.inf
         code = properties["code"]
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         raise MalformedLayer(f"{path}: feature {position} needs a geometry and the properties code and buffer_m ({error!r}).") from error
     if not is_usable:
         raise MalformedLayer(f"{path}: feature {position} has an empty or self-crossing outline, or a buffer_m below 0.")
     return _Restricted(code=code, buffer_m=buffer_m, geometry=geometry)
+
+
+def _flat_about_itself(geometry: BaseGeometry) -> BaseGeometry:
+    # Judged as drawn on the ground: a ring about the pole, or across the antimeridian, is sound only there.
+    x, y, z = sphere.middle_of(sphere.unit_vectors(shapely.get_coordinates(geometry)))
+    latitude, longitude = math.degrees(math.asin(z)), math.degrees(math.atan2(y, x))
+    return shapely.transform(geometry, lambda xy: sphere.flatten(xy, latitude, longitude))
+
+
+def _shape(geometry: object) -> BaseGeometry:
+    return shapely.from_geojson(json.dumps(geometry))
 
 
 @functools.cache

@@ -17,6 +17,12 @@ def unit_vectors(xy: Coordinates) -> Coordinates:
     return np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
 
 
+def middle_of(vectors: Coordinates) -> Coordinates:
+    """Return the unit vector in the middle of (n, 3) unit vectors that lie within a hemisphere."""
+    mean = vectors.mean(axis=0)
+    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float64)
+
+
 def distances_m(vectors: Coordinates, to: Coordinates) -> Coordinates:
     """Return great-circle distances from (n, 3) unit vectors to one."""
     # From the chord, which keeps its precision for near places where an arc cosine does not.
