@@ -7,7 +7,7 @@ def mark() -> int:
     """Mark every shared account that moved since its last mark; return how many.
 
     Raises:
-        django.db.OperationalError: somebody has been posting for two seconds; try again later, nothing is lost.
+        django.db.OperationalError: somebody has been posting for a second; try again later, nothing is lost.
     """
     with connection.cursor() as cursor:
         # A statement of its own: outside a transaction the lock that it needs is gone again when it returns.

@@ -59,7 +59,6 @@ class Transfer(models.Model):
             models.CheckConstraint(condition=~Q(source=F("destination")), name="transfer_joins_two_accounts"),
         ]
         indexes = [
-            models.Index(fields=["subject"], name="transfer_by_subject"),
             models.Index(fields=["source", "seq"], name="transfer_by_source"),
             models.Index(fields=["destination", "seq"], name="transfer_by_destination"),
         ]

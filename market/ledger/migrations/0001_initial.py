@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.account')),
             ],
             options={
-                'indexes': [models.Index(fields=['subject'], name='transfer_by_subject'), models.Index(fields=['source', 'seq'], name='transfer_by_source'), models.Index(fields=['destination', 'seq'], name='transfer_by_destination')],
+                'indexes': [models.Index(fields=['source', 'seq'], name='transfer_by_source'), models.Index(fields=['destination', 'seq'], name='transfer_by_destination')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0), ('amount_minor__lte', 9007199254740992)), name='transfer_amount_is_positive'), models.CheckConstraint(condition=models.Q(('source', models.F('destination')), _negated=True), name='transfer_joins_two_accounts')],
             },
         ),
