@@ -235,6 +235,8 @@ def main() -> None:
     """Answer for the file on standard input."""
     limit_self()
     warnings.simplefilter("error")
+    # Pillow's EXIF reader: cameras write odd EXIF, and a good photo must not be refused for it.
+    warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
     try:
         header, display, preview = answer(sys.stdin.buffer.read())
     except Refused as refused:

@@ -287,13 +287,21 @@ def _facts_of_readings(case: Case, submission: Submission) -> CaseFacts:
         for copy in fingerprints.alike(descriptor, min_cosine=thresholds.COPY_COSINE):
             nearest = copy.measure if nearest is None else max(nearest, copy.measure)
     best = tuple(max(of_phrase) for of_phrase in zip(*scores, strict=True)) if scores else None
-    limits = _limits(case)
+    limits = _limits(case, {run.model_hash for run in done})
     return _facts(submission, _terms(submission), copies=CopyFacts(nearest_cosine=nearest), phrase_scores=best, limits=limits)
 
 
-def _limits(case: Case) -> Limits | None:
+def _limits(case: Case, model_hashes: set[str]) -> Limits | None:
+    """Return the certified thresholds for the case, or None where nothing certifies them: a person decides."""
     found = calibration.thresholds_for(case.max_false_accept)
-    return None if found is None else Limits(found.accept_from, found.reject_below)
+    if found is None:
+        return None
+    try:
+        for model_hash in model_hashes:
+            calibration.require_model(model_hash)
+    except calibration.ModelNotCalibrated:
+        return None
+    return Limits(found.accept_at, found.retake_below)
 
 
 def _run(check: checks.Check, facts: CaseFacts, submission: Submission) -> list[policy.Ran]:

@@ -53,10 +53,11 @@ class CopyFacts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A certified pair of thresholds on a phrase's score."""
+    """Certified thresholds on a phrase's score."""
 
-    accept_from: float
-    reject_below: float
+    accept_at: float
+    # None where no score is certified to ask for another photo.
+    retake_below: float | None
 
 
 @dataclass(frozen=True, slots=True)

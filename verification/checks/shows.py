@@ -13,8 +13,8 @@ def check(facts: CaseFacts, *, phrase: int) -> CheckResult:
     score = facts.phrase_scores[phrase]
     if facts.limits is None:
         return CheckResult(criterion, Outcome.INCONCLUSIVE, "not_certified", score)
-    if score >= facts.limits.accept_from:
+    if score >= facts.limits.accept_at:
         return CheckResult(criterion, Outcome.PASS, score=score)
-    if score < facts.limits.reject_below:
+    if facts.limits.retake_below is not None and score < facts.limits.retake_below:
         return CheckResult(criterion, Outcome.FAIL, "not_shown", score)
     return CheckResult(criterion, Outcome.INCONCLUSIVE, "not_certain", score)

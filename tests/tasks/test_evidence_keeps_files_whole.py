@@ -1,0 +1,81 @@
+"""A name in the store is a digest: it stands for all its bytes or is not there."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile
+
+from tasks import evidence
+from tasks.storage import WholeFileStorage
+from tests.verification import photographs
+
+# Writes chunk after chunk for ever: whoever kills it catches it half way.
+_ENDLESS = """
+import sys, django
+django.setup()
+from django.core.files.base import File
+from tasks.storage import WholeFileStorage
+class Endless(File):
+    def __init__(self): super().__init__(None, "endless")
+    def chunks(self, chunk_size=None):
+        print("writing", flush=True)
+        while True:
+            yield b"x" * 65536
+WholeFileStorage(location=sys.argv[1]).save("originals/ab/cd/abcd", Endless())
+"""
+
+
+def test_can_be_written_twice(tmp_path: Path) -> None:
+    storage = WholeFileStorage(location=str(tmp_path))
+    assert [storage.save("a/b/digest", ContentFile(b"whole")) for _ in range(2)] == ["a/b/digest"] * 2
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["digest"]
+    with storage.open("a/b/digest") as stream:
+        assert stream.read() == b"whole"
+
+
+def test_leaves_no_name_behind_when_killed(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings"},
+    )
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        while not any(path.is_file() and path.stat().st_size for path in tmp_path.rglob("*")):
+            pass
+        writer.send_signal(signal.SIGKILL)
+    storage = WholeFileStorage(location=str(tmp_path))
+    assert not storage.exists("originals/ab/cd/abcd")
+    storage.save("originals/ab/cd/abcd", ContentFile(b"whole"))
+    with storage.open("originals/ab/cd/abcd") as stream:
+        assert stream.read() == b"whole"
+
+
+def test_removes_what_could_not_be_finished(tmp_path: Path) -> None:
+    class Broken(ContentFile):  # type: ignore[type-arg]
+        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:  # type: ignore[override]
+            yield b"half"
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        WholeFileStorage(location=str(tmp_path)).save("a/digest", Broken(b""))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_lets_nobody_else_on_the_machine_read_it(settings: object, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"  # type: ignore[attr-defined]
+    before = os.umask(0)
+    try:
+        evidence.take_in(photographs.snap("temple"))
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "media").rglob("*")}
+    assert modes == {0o600, 0o700}
+    assert len([path for path in (tmp_path / "media").rglob("*") if path.is_file()]) == 3
