@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
-import httpx
 from pydantic import JsonValue
 
 from agents_sdk import _core, errors, models, receipts
@@ -237,15 +236,15 @@ def download_evidence(submission: models.Submission, evidence_id: str, *, base_u
     for evidence in submission.evidence:
         if evidence.id == evidence_id and evidence.url:
             digest = "" if evidence.is_preview else evidence.display_sha256
-            return _core.download(str(httpx.URL(base_url + "/").join(evidence.url)), sha256=digest)
+            return _core.download(evidence.url, base_url=base_url, sha256=digest)
     raise errors.MalformedResponse(f"The submission {submission.id} has no file {evidence_id} to show.")
 
 
 def review_submission(
-    submission_id: str, *, decision: str, criterion: str = "", reason: str = "", idempotency_key: str | None = None
+    submission_id: str, *, decision: str, criterion: str = "", idempotency_key: str | None = None
 ) -> _core.Call[models.Submission]:
     """Decide as the poster, where the terms ask for it."""
-    body: dict[str, JsonValue] = {"decision": decision, "criterion": criterion, "reason": reason}
+    body: dict[str, JsonValue] = {"decision": decision, "criterion": criterion}
     path = f"/v1/submissions/{path_id(submission_id)}/review"
     return _core.post(path, _core.as_model(models.Submission), body=body, idempotency_key=idempotency_key)
 

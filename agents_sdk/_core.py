@@ -161,25 +161,25 @@ def get(path: str, read: Callable[[bytes], T], **params: str) -> Call[T]:
     return Call("GET", path, read, params=params)
 
 
-def download(url: str, *, sha256: str = "", largest_bytes: int = LARGEST_FILE_BYTES) -> Call[bytes]:
-    """Describe the fetching of a file; its bytes are checked against ``sha256`` where it is given."""
+def download(url: str, *, base_url: str, sha256: str = "", largest_bytes: int = LARGEST_FILE_BYTES) -> Call[bytes]:
+    """Describe the fetching of a file; its bytes are checked against ``sha256`` where it is given.
+
+    Raises:
+        MalformedResponse: the market gave no HTTP address.
+    """
 
     def read(content: bytes) -> bytes:
         if sha256 and hashlib.sha256(content).hexdigest() != sha256:
             raise errors.DigestMismatch(f"The file does not have the SHA-256 {sha256[:64]!a}.")
         return content
 
-    if not _is_http_address(url):
-        raise errors.MalformedResponse("The file's address is not an HTTP address.")
-    return Call("GET", url, read, largest_reply_bytes=largest_bytes)
-
-
-def _is_http_address(url: str) -> bool:
     try:
-        parsed = httpx.URL(url)
+        address = httpx.URL(f"{base_url}/").join(url)
     except httpx.InvalidURL:
-        return False
-    return parsed.scheme in {"http", "https"} and bool(parsed.host)
+        address = httpx.URL("")
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise errors.MalformedResponse("The file's address is not an HTTP address.")
+    return Call("GET", str(address), read, largest_reply_bytes=largest_bytes)
 
 
 def as_model(model: type[M]) -> Callable[[bytes], M]:

@@ -312,18 +312,14 @@ class AsyncSubmissions:
         """
         return await self._http.run(_calls.review_submission(submission_id, decision="ACCEPTED", idempotency_key=idempotency_key))
 
-    async def reject(
-        self, submission_id: str, *, criterion: str, reason: str = "", idempotency_key: str | None = None
-    ) -> models.Submission:
+    async def reject(self, submission_id: str, *, criterion: str, idempotency_key: str | None = None) -> models.Submission:
         """Reject as the poster, naming the published criterion that is not met.
 
         Raises:
             Conflict: it is not yours to decide, or not any more.
             BadRequest: no such criterion.
         """
-        call = _calls.review_submission(
-            submission_id, decision="REJECTED", criterion=criterion, reason=reason, idempotency_key=idempotency_key
-        )
+        call = _calls.review_submission(submission_id, decision="REJECTED", criterion=criterion, idempotency_key=idempotency_key)
         return await self._http.run(call)
 
 

@@ -116,7 +116,7 @@ class LeaseClient:
             MalformedResponse: more than ``largest_bytes``.
             NotFound: the lease, and its address, have ended.
         """
-        return self._http.run(_core.download(url, sha256=sha256, largest_bytes=largest_bytes))
+        return self._http.run(_core.download(url, base_url=self._http.options.base_url, sha256=sha256, largest_bytes=largest_bytes))
 
     def close(self) -> None:
         """Close the connections, unless the caller brought them."""

@@ -157,7 +157,10 @@ class Submission(Model):
     times: Times = Times()
     receipt: dict[str, JsonValue] | None = pydantic.Field(default=None, repr=False)
     untrusted: untrusted_words.Untrusted = untrusted_words.Untrusted()
+    is_final: bool = False
     is_retake_offered: bool = False
+    retake_until: datetime.datetime | None = None
+    poster_review_until: datetime.datetime | None = None
     appeal: Appeal | None = None
 
     @property
