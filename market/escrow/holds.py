@@ -73,7 +73,9 @@ def place(
         # A rival's insert of the same bounty makes this wait; then its rows are read back.
         Hold.objects.bulk_create(wanted, ignore_conflicts=True)
         holds = list(Hold.objects.filter(bounty_id=bounty_id).order_by("-kind", "slot_number"))
-        if [_place_of(hold) for hold in holds] != [_place_of(hold) for hold in wanted]:
+        are_ours = {hold in wanted for hold in holds}
+        # All are new, or none is: holds added to those of an earlier request would be a third thing.
+        if [_place_of(hold) for hold in holds] != [_place_of(hold) for hold in wanted] or len(are_ours) > 1:
             raise PlacedOtherwise(f"Bounty {bounty_id} is held for other slots already.")
         # The amounts as asked now: the ledger tells a repeat from a request that differs.
         entries = [_from_agent(hold, minor=hold.amount_minor, effect="place", reason="hold_placed", subject=subject) for hold in wanted]

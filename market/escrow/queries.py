@@ -68,7 +68,7 @@ def totals(bounty_id: uuid.UUID) -> Totals:
 def held_for_agent(agent_id: uuid.UUID) -> dict[str, int]:
     """Return what is held of an agent's money, in minor units by currency."""
     held = Hold.objects.filter(agent_id=agent_id, status=Hold.Status.HELD)
-    return dict(held.values_list("currency").annotate(Sum(_LEFT)).order_by("currency"))
+    return dict(held.values_list("currency").annotate(left=Sum(_LEFT)).order_by("currency"))
 
 
 def check_bounty(bounty_id: uuid.UUID) -> list[str]:
