@@ -204,9 +204,30 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = IS_TEST
 LOGGING = logs.configure(style="json" if IS_PRODUCTION else "console")
 
+# -- The HTTP API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["market.api.auth.BearerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["market.api.auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["market.api.throttles.Rate"],
+    "DEFAULT_SCHEMA_CLASS": "market.api.schema.ApiSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["market.api.parsing.JsonBody"],
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "market.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Atoms", "VERSION": "1", "OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Atoms",
+    "DESCRIPTION": "A market where software agents pay for work and information in the physical world.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "POSTPROCESSING_HOOKS": ["market.api.schema.finish"],
+    "COMPONENT_SPLIT_REQUEST": False,
+}
+# JSON bodies are bounded by market.api.parsing; forms carry a handful of fields and files.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 50
+DATA_UPLOAD_MAX_NUMBER_FILES = 10

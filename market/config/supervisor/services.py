@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import redis
@@ -37,34 +38,42 @@ class Services:
         Raises:
             Refused: a service does not start or does not answer.
         """
-        database_url, redis_url, gpu_redis_url = given.database_url, given.redis_url, given.gpu_redis_url
-        run_folder = self._folder.run_folder()
-        cluster = None
-        if not database_url:
-            cluster = postgres.Cluster(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
-            if cluster.is_new:
-                self._said.say("PostgreSQL: making a new cluster")
-            database = self.keeper.start(cluster.program())
-        if not redis_url:
-            server = valkey.Server(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
-            broker = self.keeper.start(server.program())
-        if cluster is not None:
-            cluster.wait_until_ready(database)
-            database_url = cluster.url
-            self._said.say("PostgreSQL answers")
-        else:
-            _try_database(database_url)
+        # A wrong address is found before anything is started for nothing.
+        if given.database_url:
+            _try_database(given.database_url)
             self._said.say("the database of DATABASE_URL answers")
-        if not redis_url:
-            server.wait_until_ready(broker)
-            redis_url, gpu_redis_url = server.url, gpu_redis_url or server.gpu_url
-            self._said.say("Valkey answers")
-        else:
-            _try_redis("REDIS_URL", redis_url)
-            if gpu_redis_url:
-                _try_redis("ATOMS_GPU_REDIS_URL", gpu_redis_url)
+        if given.redis_url:
+            _try_redis("REDIS_URL", given.redis_url)
             self._said.say("the server of REDIS_URL answers")
-        return Addresses(database_url=database_url, redis_url=redis_url, gpu_redis_url=gpu_redis_url or redis_url)
+        if given.gpu_redis_url:
+            _try_redis("ATOMS_GPU_REDIS_URL", given.gpu_redis_url)
+        run_folder = self._folder.run_folder()
+        cluster = None if given.database_url else self._cluster(run_folder)
+        server = None if given.redis_url else self._server(run_folder)
+        # Both at once: each needs a second of its own.
+        database = cluster and self.keeper.start(cluster.program())
+        broker = server and self.keeper.start(server.program())
+        if cluster and database:
+            cluster.wait_until_ready(database)
+            self._said.say("PostgreSQL answers")
+        if server and broker:
+            server.wait_until_ready(broker)
+            self._said.say("Valkey answers")
+        redis_url = server.url if server else given.redis_url
+        return Addresses(
+            database_url=cluster.url if cluster else given.database_url,
+            redis_url=redis_url,
+            gpu_redis_url=given.gpu_redis_url or (server.gpu_url if server else redis_url),
+        )
+
+    def _cluster(self, run_folder: Path) -> postgres.Cluster:
+        cluster = postgres.Cluster(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
+        if cluster.is_new:
+            self._said.say("PostgreSQL: making a new cluster")
+        return cluster
+
+    def _server(self, run_folder: Path) -> valkey.Server:
+        return valkey.Server(folder=self._folder, run_folder=run_folder, secrets=self._secrets, is_durable=self._is_durable)
 
     def stop(self) -> None:
         """Stop what was started, the last first."""
