@@ -3,14 +3,14 @@
 import datetime
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from tasks import leases
-from tasks.models import Evidence
+from tasks.models import Evidence, Mode
 from verification import dispatch
 from verification import readings as shapes
 from verification.models import Case, VisionRun
@@ -36,10 +36,12 @@ def ask(*, case: Case, files: list[Evidence], phrases: list[str]) -> None:
     dispatch.ring_vision()
 
 
-def hand_out(*, key_id: uuid.UUID, holder: str, limit: int, lease_s: int) -> list[VisionRun]:
-    """Lease up to ``limit`` runs (at most `MAX_LIMIT`) to the holder of an API key, oldest first."""
+def hand_out(*, key_id: uuid.UUID, holder: str, limit: int, lease_s: int, modes: Sequence[str] = (Mode.TEST, Mode.LIVE)) -> list[VisionRun]:
+    """Lease up to ``limit`` runs (at most `MAX_LIMIT`) of tasks of these modes to the holder of an API key, oldest first."""
     with transaction.atomic():
-        runs = VisionRun.objects.hand_out(limit=max(0, min(limit, MAX_LIMIT)), holder=holder[:80], lease_s=lease_s)
+        runs = VisionRun.objects.filter(case__submission__task__mode__in=modes).hand_out(
+            limit=max(0, min(limit, MAX_LIMIT)), holder=holder[:80], lease_s=lease_s
+        )
         VisionRun.objects.filter(pk__in=[run.pk for run in runs]).update(leased_by_key=key_id)
     for run in runs:
         run.leased_by_key = key_id

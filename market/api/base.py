@@ -1,16 +1,19 @@
 """What every view has: its scopes, and helpers to read addresses and pages."""
 
 import uuid
+from collections.abc import Sequence
 from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from rest_framework import serializers
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from market.accounts.models import ApiKey
-from market.api import auth, problems
+from market.api import auth, parsing, problems, throttles
+from market.api.schema import ApiSchema
 from tasks import ids
 
 DEFAULT_LIMIT = 20
@@ -22,11 +25,12 @@ Row = TypeVar("Row", bound=Model)
 class ApiView(APIView):
     """A view that names who may call it."""
 
+    authentication_classes = (auth.BearerKey,)
+    permission_classes = (auth.HasScope,)
+    throttle_classes = (throttles.Rate,)
+    parser_classes: Sequence[type[BaseParser]] = (parsing.JsonBody,)
+    schema = ApiSchema()
     scopes: frozenset[ApiKey.Scope] | dict[str, frozenset[ApiKey.Scope]] = auth.AGENT
-
-
-class NotYours(Exception):
-    """There is no such object among those the key may see."""
 
 
 def find(rows: QuerySet[Row], prefix: str, text: str) -> Row:
@@ -38,7 +42,7 @@ def find(rows: QuerySet[Row], prefix: str, text: str) -> Row:
     """
     row = rows.filter(pk=ids.decode(prefix, text)).first()
     if row is None:
-        raise NotYours(f"There is no {text} among your objects.")
+        raise problems.NotYours(f"There is no {text} among your objects.")
     return row
 
 

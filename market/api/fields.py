@@ -26,6 +26,10 @@ class Input(serializers.Serializer[object]):
         return super().to_internal_value(data)
 
 
+class EmptyInput(Input):
+    """A body that says nothing: ``{}``."""
+
+
 class Text(serializers.CharField):
     """Text that was sent as text: numbers are not turned into it, spaces are kept."""
 

@@ -5,11 +5,12 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import HttpResponse, QueryDict
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils import encoders
@@ -18,6 +19,7 @@ from rest_framework.views import APIView
 from market.accounts import idempotency
 from market.api import auth, problems
 
+HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 120
 _NAMESPACE = uuid.UUID("6b1f6a70-52a4-5d1c-9a1e-0d6f5a0c7b11")
 
@@ -140,6 +142,17 @@ def _http(kept: idempotency.Answer) -> HttpResponse:
     if kept.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+def read(serializer: type[serializers.Serializer[object]], request: Request) -> dict[str, Any]:
+    """Return the fields of a body as the serializer reads them.
+
+    Raises:
+        rest_framework.exceptions.ValidationError: something is missing, unknown or malformed.
+    """
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
 
 
 def data_of(request: Request) -> Mapping[str, object]:

@@ -14,8 +14,16 @@ from rest_framework.response import Response
 
 from market.accounts import idempotency, keys, media_links
 from market.api import parsing
+from market.bounties import cancellation, claiming, disputes, funding, improving, locks, posting, pricing, reviewing, spending, submitting
 from market.common import money
-from tasks import ids
+from market.escrow import holds
+from market.events import delivery, egress
+from market.payments import deposits, payouts
+from market.payments.providers import base as providers
+from market.payments.providers import registry
+from market.policy import mandates
+from tasks import claims, evidence, ids, leases, submissions
+from verification import readings, verdicts, vision_runs
 
 CONTENT_TYPE = "application/problem+json"
 PREFIX = "/v1/"
@@ -38,7 +46,27 @@ class KeyNotTrusted(Exception):
 
 
 class BlockedByPolicy(Exception):
-    """The market does not publish this bounty; the codes say why."""
+    """The market does not publish this bounty; ``codes`` say why."""
+
+    def __init__(self, name: str, codes: list[str]) -> None:
+        super().__init__(f"{name} was not published: {', '.join(codes)}.")
+        self.codes = codes
+
+
+class NotYours(Exception):
+    """There is no such object among those the key may see."""
+
+
+class NoReceiptYet(Exception):
+    """The submission has no receipt: it is not settled, or nothing was accepted."""
+
+
+class LeaseEnded(Exception):
+    """The lease that this address was made for has ended, or the address is another key's."""
+
+
+class NoViewer(Exception):
+    """Media was asked for by nobody: neither a key nor a session."""
 
 
 class MissingIdempotencyKey(Exception):
@@ -72,35 +100,95 @@ class Refusal:
 FIX = "Correct the named parameter and send the request again."
 LOOK = "Get the object again and act on what it is now."
 
+_NOT_FOUND = Refusal(404, "not_found", "Check the id; objects of other accounts are not shown.")
+_INVALID = Refusal(422, "invalid_parameter", FIX)
+_NO_KEY = Refusal(401, "api_key_missing", "Send your API key: Authorization: Bearer test_agent_...")
+_BAD_KEY = Refusal(401, "api_key_refused", "Use a valid key; this one is unknown or revoked.")
+_WRONG_SCOPE = Refusal(403, "wrong_scope", "Use a key whose scope covers this request.")
+_NOTHING_HERE = Refusal(404, "no_such_route", "See the routes at /v1/schema.")
+
 TABLE: dict[type[Exception], Refusal] = {
     # Reading the request.
     exceptions.ParseError: Refusal(400, "malformed_body", "Send the body as the schema at /v1/schema describes it."),
     parsing.BodyTooLarge: Refusal(413, "body_too_large", "Send a smaller body."),
-    exceptions.ValidationError: Refusal(422, "invalid_parameter", FIX),
     exceptions.UnsupportedMediaType: Refusal(415, "unsupported_media_type", "Send application/json, or multipart/form-data with files."),
     exceptions.MethodNotAllowed: Refusal(405, "method_not_allowed", "Use a method that the Allow header names."),
     exceptions.NotAcceptable: Refusal(406, "not_acceptable", "Accept application/json."),
-    BadParameter: Refusal(422, "invalid_parameter", FIX),
-    ids.MalformedId: Refusal(404, "not_found", "Check the id; objects of other accounts are not shown."),
-    money.MalformedMoney: Refusal(422, "invalid_parameter", FIX),
+    exceptions.ValidationError: _INVALID,
+    BadParameter: _INVALID,
+    money.MalformedMoney: _INVALID,
+    posting.BadTerms: _INVALID,
+    pricing.BadOffer: _INVALID,
+    submissions.BadSubmission: _INVALID,
+    reviewing.UnknownCriterion: Refusal(422, "unknown_criterion", "Reject by one of the bounty's published criteria."),
+    readings.MalformedReadings: Refusal(422, "malformed_readings", "Send readings of the published shape."),
+    evidence.Unreadable: Refusal(422, "unreadable_photo", "Do what the detail says and send the photo again."),
+    evidence.IntakeBusy: Refusal(503, "intake_busy", "Send the same request again in some seconds.", True, 5),
     MissingIdempotencyKey: Refusal(400, "idempotency_key_missing", "Send an Idempotency-Key header: one new value per logical request."),
     MalformedIdempotencyKey: Refusal(400, "idempotency_key_malformed", "Send 1 to 120 visible ASCII characters, e.g. a UUID."),
     idempotency.KeyReused: Refusal(409, "idempotency_key_reused", "Use a new Idempotency-Key for a new request."),
     idempotency.StillRunning: Refusal(409, "idempotency_key_in_use", "Send the same request again in a second.", True, 1),
     # Who asks.
-    exceptions.NotAuthenticated: Refusal(401, "api_key_missing", "Send your API key: Authorization: Bearer test_agent_..."),
-    exceptions.AuthenticationFailed: Refusal(401, "api_key_refused", "Use a valid key; this one is unknown or revoked."),
-    keys.KeyRefused: Refusal(401, "api_key_refused", "Use a valid key; this one is unknown or revoked."),
-    exceptions.PermissionDenied: Refusal(403, "wrong_scope", "Use a key whose scope covers this request."),
-    WrongScope: Refusal(403, "wrong_scope", "Use a key whose scope covers this request."),
+    exceptions.NotAuthenticated: _NO_KEY,
+    NoViewer: _NO_KEY,
+    exceptions.AuthenticationFailed: _BAD_KEY,
+    keys.KeyRefused: _BAD_KEY,
+    spending.KeyRevoked: _BAD_KEY,
+    exceptions.PermissionDenied: _WRONG_SCOPE,
+    WrongScope: _WRONG_SCOPE,
+    posting.ForeignKeyUsed: _WRONG_SCOPE,
     NotAWorker: Refusal(403, "not_a_worker", "Open a worker's account on the pages first."),
     KeyNotTrusted: Refusal(403, "lease_key_not_trusted", "Ask the operator to trust this machine; strangers' machines see no photos."),
+    posting.AgentSuspended: Refusal(403, "agent_suspended", "Ask an operator to lift the suspension."),
+    claims.WorkerSuspended: Refusal(403, "worker_suspended", "Ask an operator to lift the suspension."),
+    claiming.ResidenceNotServed: Refusal(403, "residence_not_served", "The market can't serve your country."),
     media_links.BadLink: Refusal(403, "link_ended", "Get the submission again: it has a fresh link for you."),
     exceptions.Throttled: Refusal(429, "rate_limited", "Wait as long as Retry-After says.", True),
     # What is not there.
-    exceptions.NotFound: Refusal(404, "not_found", "Check the id; objects of other accounts are not shown."),
-    NoSuchRoute: Refusal(404, "no_such_route", "See the routes at /v1/schema."),
-    BlockedByPolicy: Refusal(422, "blocked_by_policy", "Change what the policy codes name; see docs/policy."),
+    exceptions.NotFound: _NOT_FOUND,
+    NotYours: _NOT_FOUND,
+    ids.MalformedId: _NOT_FOUND,
+    locks.NoBounty: _NOT_FOUND,
+    claims.NoClaim: _NOT_FOUND,
+    submissions.NoSubmission: _NOT_FOUND,
+    vision_runs.NoRun: _NOT_FOUND,
+    NoReceiptYet: Refusal(404, "no_receipt", "Wait until the submission is accepted and paid."),
+    LeaseEnded: Refusal(404, "lease_ended", "Lease again: every lease brings its own addresses."),
+    NoSuchRoute: _NOTHING_HERE,
+    # Money and policy.
+    holds.InsufficientFunds: Refusal(402, "insufficient_funds", "Add money with POST /v1/deposits, or post for less; then use a new key."),
+    mandates.SpendLimitExceeded: Refusal(402, "spend_limit_exceeded", "Post for less, or ask the owner to raise this API key's limit."),
+    BlockedByPolicy: Refusal(422, "blocked_by_policy", "Change what the policy codes name, and post a new bounty."),
+    deposits.NotDepositable: _INVALID,
+    deposits.RequestReused: Refusal(409, "idempotency_key_reused", "Use a new Idempotency-Key for a new request."),
+    payouts.RequestReused: Refusal(409, "idempotency_key_reused", "Use a new Idempotency-Key for a new request."),
+    payouts.NothingPayable: Refusal(409, "nothing_payable", "Read /v1/balance and ask for what is payable."),
+    payouts.PayoutDenied: Refusal(403, "payout_denied", "Policy forbids it; see policy_codes."),
+    providers.UnknownCounterpart: Refusal(422, "unknown_counterpart", FIX),
+    registry.LiveMoneyUnavailable: Refusal(501, "live_money_unavailable", "Use a test key."),
+    # The state of things.
+    funding.NotFundable: Refusal(409, "not_fundable", LOOK),
+    cancellation.NotCancellable: Refusal(409, "not_cancellable", LOOK),
+    improving.NotImprovable: Refusal(409, "not_improvable", "Improve an open bounty only, and only upwards."),
+    claims.AlreadyClaimed: Refusal(409, "claimed_before", "Take another task: one slot a person."),
+    claims.AllTaken: Refusal(409, "already_claimed", "Every slot is taken; take another task, or look again later."),
+    claims.NotListed: Refusal(409, "not_listed", "Take another task."),
+    claims.OwnTask: Refusal(409, "own_task", "Take another task: nobody works for himself."),
+    claims.TooManyOpenClaims: Refusal(409, "too_many_open_claims", "Finish or drop a claim first."),
+    claims.NotInside: Refusal(409, "not_inside", "Go to the place first."),
+    claims.AlreadyExtended: Refusal(409, "already_extended", "Hand in before the claim expires."),
+    claims.StaleClaim: Refusal(409, "stale_claim", LOOK),
+    submitting.NoRetake: Refusal(409, "no_retake", LOOK),
+    submissions.StaleSubmission: Refusal(409, "stale_submission", LOOK),
+    reviewing.NotForPoster: Refusal(409, "not_for_poster", LOOK),
+    disputes.NotAppealable: Refusal(409, "not_appealable", LOOK),
+    verdicts.AlreadyDecided: Refusal(409, "already_decided", LOOK),
+    leases.StaleLease: Refusal(409, "stale_lease", "Drop this result and lease again."),
+    # Webhooks.
+    egress.RefusedUrl: Refusal(422, "refused_url", "Register the https URL of a public host, on port 443 or 8443."),
+    egress.RefusedAddress: Refusal(422, "refused_url", "Register the https URL of a public host, on port 443 or 8443."),
+    delivery.TooManyEndpoints: Refusal(409, "too_many_endpoints", "Delete an endpoint first."),
+    delivery.NotResendable: Refusal(409, "not_resendable", LOOK),
 }
 
 
@@ -206,10 +294,25 @@ def _headers_of(error: Exception, refusal: Refusal) -> dict[str, str]:
 
 _BAD_REQUEST = Refusal(400, "malformed_request", "Send a well-formed HTTP request.")
 _FORBIDDEN = Refusal(403, "forbidden", "Use a key whose scope covers this request.")
-_NOT_FOUND = Refusal(404, "no_such_route", "See the routes at /v1/schema.")
 _FAULT = Refusal(
     500, "internal_error", "Send the same request with the same Idempotency-Key again; if it persists, report the request id.", True
 )
+
+
+def every_refusal() -> list[Refusal]:
+    """Return every refusal there is, for the description of the API."""
+    return [*TABLE.values(), _BAD_REQUEST, _FORBIDDEN, _FAULT]
+
+
+def every_meaning() -> list[tuple[Refusal, str]]:
+    """Return each code once, by status, with what it means in words."""
+    found: dict[str, tuple[Refusal, str]] = {}
+    for kind, refusal in TABLE.items():
+        found.setdefault(refusal.code, (refusal, (kind.__doc__ or refusal.code).strip().splitlines()[0]))
+    found["malformed_request"] = (_BAD_REQUEST, "The request is not well-formed HTTP.")
+    found["forbidden"] = (_FORBIDDEN, "The request was refused.")
+    found["internal_error"] = (_FAULT, "The market failed to handle the request.")
+    return sorted(found.values(), key=lambda row: (row[0].status, row[0].code))
 
 
 def _plain(request: HttpRequest, refusal: Refusal, detail: str) -> JsonResponse:
@@ -235,7 +338,7 @@ def handle_404(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an address that leads nowhere."""
     if not request.path.startswith(PREFIX):
         return defaults.page_not_found(request, exception)
-    return _plain(request, _NOT_FOUND, "There is nothing at this address.")
+    return _plain(request, _NOTHING_HERE, "There is nothing at this address.")
 
 
 def handle_500(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,46 @@
+"""The routes below /v1."""
+
+from django.urls import path, re_path
+
+from market.api import bounties, claims, events, leases, media, payments, public, submissions, tasks
+
+urlpatterns = [
+    path("bounties", bounties.BountiesView.as_view(), name="bounties"),
+    path("bounties/<str:bounty_id>", bounties.BountyView.as_view(), name="bounty"),
+    path("bounties/<str:bounty_id>/fund", bounties.FundView.as_view(), name="bounty-fund"),
+    path("bounties/<str:bounty_id>/cancel", bounties.CancelView.as_view(), name="bounty-cancel"),
+    path("bounties/<str:bounty_id>/improve", bounties.ImproveView.as_view(), name="bounty-improve"),
+    path("bounties/<str:bounty_id>/submissions", bounties.BountySubmissionsView.as_view(), name="bounty-submissions"),
+    path("submissions/<str:submission_id>", submissions.SubmissionView.as_view(), name="submission"),
+    path("submissions/<str:submission_id>/review", submissions.PosterReviewView.as_view(), name="submission-review"),
+    path("submissions/<str:submission_id>/appeal", submissions.AppealView.as_view(), name="submission-appeal"),
+    path("submissions/<str:submission_id>/waive", submissions.WaiveView.as_view(), name="submission-waive"),
+    path("submissions/<str:submission_id>/receipt", submissions.ReceiptView.as_view(), name="submission-receipt"),
+    path("tasks", tasks.TasksView.as_view(), name="tasks"),
+    path("tasks/<str:task_id>", tasks.TaskView.as_view(), name="task"),
+    path("tasks/<str:task_id>/claims", tasks.TaskClaimsView.as_view(), name="task-claims"),
+    path("claims", claims.ClaimsView.as_view(), name="claims"),
+    path("claims/<str:claim_id>", claims.ClaimView.as_view(), name="claim"),
+    path("claims/<str:claim_id>/extend", claims.ExtendView.as_view(), name="claim-extend"),
+    path("claims/<str:claim_id>/drop", claims.DropView.as_view(), name="claim-drop"),
+    path("claims/<str:claim_id>/submissions", claims.ClaimSubmissionsView.as_view(), name="claim-submissions"),
+    path("balance", payments.BalanceView.as_view(), name="balance"),
+    path("deposits", payments.DepositsView.as_view(), name="deposits"),
+    path("payouts", payments.PayoutsView.as_view(), name="payouts"),
+    path("events", events.EventsView.as_view(), name="events"),
+    path("webhook_endpoints", events.WebhookEndpointsView.as_view(), name="webhook-endpoints"),
+    path("webhook_endpoints/<str:endpoint_id>", events.WebhookEndpointView.as_view(), name="webhook-endpoint"),
+    path("webhook_endpoints/<str:endpoint_id>/deliveries", events.DeliveriesView.as_view(), name="deliveries"),
+    path("webhook_endpoints/<str:endpoint_id>/deliveries/<str:delivery_id>/resend", events.ResendView.as_view(), name="delivery-resend"),
+    path("leases", leases.LeasesView.as_view(), name="leases"),
+    path("leases/<str:run_id>/heartbeat", leases.HeartbeatView.as_view(), name="lease-heartbeat"),
+    path("leases/<str:run_id>/complete", leases.CompleteView.as_view(), name="lease-complete"),
+    path("leases/<str:run_id>/fail", leases.FailView.as_view(), name="lease-fail"),
+    path("lease_files/<str:token>", leases.LeaseFileView.as_view(), name="lease-file"),
+    path("media/<str:token>", media.MediaView.as_view(), name="media"),
+    path("keys", public.KeysView.as_view(), name="keys"),
+    path("calibration", public.CalibrationView.as_view(), name="calibration"),
+    path("errors", public.ErrorsView.as_view(), name="errors"),
+    path("schema", public.SchemaView.as_view(), name="schema"),
+    re_path(r"^.*$", public.NowhereView.as_view(), name="nowhere"),
+]
