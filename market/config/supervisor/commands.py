@@ -2,9 +2,11 @@
 
 import sys
 
-from market.config.supervisor import market_command, progress, refusal, throwaway
+from market.config.supervisor import market_command, progress, refusal, stopping, throwaway
 
 EXIT_REFUSED = 2
+# What a shell reports of a program that Ctrl-C ended.
+EXIT_STOPPED = 130
 
 
 def run(*, command: str, arguments: list[str]) -> int:
@@ -22,5 +24,5 @@ def run(*, command: str, arguments: list[str]) -> int:
     except refusal.Refused as refused:
         print(refused, file=sys.stderr, flush=True)
         return EXIT_REFUSED
-    except KeyboardInterrupt:
-        return 130
+    except stopping.Stopped:
+        return EXIT_STOPPED

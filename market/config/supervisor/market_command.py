@@ -3,22 +3,27 @@
 import argparse
 import os
 import re
-import signal
 import socket
-import time
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from market.config import install
-from market.config.supervisor import children, credentials, folders, identity, keeping, processes, progress, refusal, services, waiting
+from market.config.supervisor import (
+    children,
+    credentials,
+    folders,
+    identity,
+    keeping,
+    processes,
+    progress,
+    refusal,
+    services,
+    stopping,
+    waiting,
+)
 
 LOOK_EVERY_S = 0.3
 QUICKSTART = install.ROOT / "docs" / "api" / "quickstart.md"
-
-
-class Stopped(BaseException):
-    """Somebody asked us to end. Not an Exception, so that no handler on the way takes it for a failure."""
 
 
 def run(*, arguments: list[str]) -> int:
@@ -29,24 +34,16 @@ def run(*, arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     _refuse_production()
-    stop_signals = [signal.SIGINT, signal.SIGTERM]
-    # Under nohup a closed terminal shall not end the market.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        stop_signals.append(signal.SIGHUP)
-    for number in stop_signals:
-        signal.signal(number, _raise_stopped)
+    stopping.listen()
     said = progress.Progress()
     market = _Market(options=options, said=said)
     try:
         market.start()
         market.watch()
-    except Stopped:
+    except stopping.Stopped:
         said.say("stopping")
         return 0
     finally:
-        # From here on a second Ctrl-C must not leave half of it running; SIGKILL still works, and the next start tidies up.
-        for number in stop_signals:
-            signal.signal(number, signal.SIG_IGN)
         market.stop()
         said.say("stopped")
 
@@ -88,6 +85,7 @@ class _Market:
             prepare.ask_to_stop()
             prepare.wait_until_stopped()
         local_keys = credentials.read_strings(self._folder.keys_file)
+        stopping.check()
         self._said.say("starting web server, worker, beat, GPU worker and simulated worker")
         web = self._keeper.start(plan.web())
         worker = self._keeper.start(plan.worker())
@@ -103,12 +101,12 @@ class _Market:
         self._said.say("the GPU worker answers its doorbell")
 
     def watch(self) -> NoReturn:
-        """Keep everything alive until `Stopped`."""
+        """Keep everything alive until somebody wishes to stop."""
         assert self._services is not None
         while True:
             self._services.keeper.look()
             self._keeper.look()
-            time.sleep(LOOK_EVERY_S)
+            stopping.pause(LOOK_EVERY_S)
 
     def stop(self) -> None:
         """End the processes before the services they use."""
@@ -146,10 +144,6 @@ def _refuse_production() -> None:
             f"`manage.py market` starts a local market with test accounts, but ATOMS_ENV={os.environ['ATOMS_ENV']}. Unset it, or "
             " start the services one by one: docs/operating.md."
         )
-
-
-def _raise_stopped(_signal_number: int, _frame: FrameType | None) -> None:
-    raise Stopped
 
 
 def _address(*, host: str, port: int) -> processes.Address:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from market.config.supervisor import children, credentials, folders, refusal, wheels
+from market.config.supervisor import children, credentials, folders, refusal, stopping, wheels
 
 SUPERUSER = "postgres"
 ROLE = "market"
@@ -97,7 +97,7 @@ class Cluster:
                     raise refusal.Refused(
                         f"PostgreSQL does not answer after {READY_WITHIN_S:.0f} s: {error}\n{child.last_words()}"
                     ) from error
-                time.sleep(children.POLL_S)
+                stopping.pause(children.POLL_S)
 
     def _connect_as_superuser(self) -> psycopg.Connection:
         return psycopg.connect(

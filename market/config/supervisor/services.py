@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from market.config.supervisor import children, credentials, folders, keeping, postgres, progress, refusal, valkey
+from market.config.supervisor import children, credentials, folders, keeping, postgres, progress, refusal, stopping, valkey
 
 CONNECT_WITHIN_S = 10.0
 
@@ -47,6 +47,7 @@ class Services:
             self._said.say("the server of REDIS_URL answers")
         if given.gpu_redis_url:
             _try_redis("ATOMS_GPU_REDIS_URL", given.gpu_redis_url)
+        stopping.check()
         run_folder = self._folder.run_folder()
         cluster = None if given.database_url else self._cluster(run_folder)
         server = None if given.redis_url else self._server(run_folder)
@@ -101,7 +102,7 @@ def _try_database(url: str) -> None:
         except psycopg.OperationalError as error:
             # A server that is starting up itself is worth a moment; a wrong name or password is not.
             if "starting up" in str(error) and time.monotonic() < end_s:
-                time.sleep(children.POLL_S)
+                stopping.pause(children.POLL_S)
                 continue
             reason = str(error).strip().splitlines()[-1]
         except psycopg.Error as error:

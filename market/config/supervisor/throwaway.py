@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from market.config import install
-from market.config.supervisor import credentials, folders, identity, progress, refusal, services
+from market.config.supervisor import children, credentials, folders, identity, progress, refusal, services, stopping
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROCESSES = 2
@@ -34,7 +31,7 @@ def run_beside_services(*, command: list[str], said: progress.Progress) -> int:
     Raises:
         Refused: a service does not start.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping.listen()
     folder = folders.throwaway(service_identity=identity.for_services())
     folder.open()
     secrets = credentials.load_or_make(folder.secrets_file)
@@ -67,16 +64,14 @@ def _environment(addresses: services.Addresses, *, media: Path) -> dict[str, str
 def _run(command: list[str], *, environment: Mapping[str, str]) -> int:
     with subprocess.Popen(command, env=environment, cwd=install.ROOT) as process:  # noqa: S603 - what the caller asked for
         try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal has told it as well; it may tidy up before the services go.
+            while process.poll() is None:
+                stopping.pause(children.POLL_S)
+        except stopping.Stopped:
+            # A terminal has told it as well; it may tidy up before the services go.
             process.terminate()
             process.wait()
-            return 130
-
-
-def _interrupt(_signal_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+            raise
+        return process.returncode
 
 
 def _ensure_chromium(said: progress.Progress) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from market.config import brokers
-from market.config.supervisor import children, credentials, folders, refusal, wheels
+from market.config.supervisor import children, credentials, folders, refusal, stopping, wheels
 
 USER = "market"
 GPU_USER = "gpu"
@@ -110,7 +110,7 @@ class Server:
             except redis.RedisError as error:
                 if time.monotonic() > end_s:
                     raise refusal.Refused(f"Valkey does not answer after {READY_WITHIN_S:.0f} s: {error}\n{child.last_words()}") from error
-                time.sleep(children.POLL_S)
+                stopping.pause(children.POLL_S)
 
 
 def _can_execute(path: Path) -> bool:

@@ -9,7 +9,7 @@ import redis
 from kombu.exceptions import KombuError
 
 from market.config import brokers
-from market.config.supervisor import children, refusal
+from market.config.supervisor import children, refusal, stopping
 
 WEB_WITHIN_S = 60.0
 WORKER_WITHIN_S = 60.0
@@ -24,7 +24,7 @@ def for_end(child: children.Child) -> None:
         Refused: it failed; with the end of its log.
     """
     while child.exit_code is None:
-        time.sleep(children.POLL_S)
+        stopping.pause(children.POLL_S)
     if child.exit_code != 0:
         raise refusal.Refused(f"The step {child.program.name} failed (exit code {child.exit_code}); its log ends so:\n{child.last_words()}")
 
@@ -43,7 +43,7 @@ def for_web(child: children.Child, *, url: str) -> None:
                 if answer.status == 200:
                     return
         except OSError:
-            time.sleep(children.POLL_S)
+            stopping.pause(children.POLL_S)
 
 
 def for_worker(child: children.Child, *, redis_url: str) -> None:
@@ -58,7 +58,7 @@ def for_worker(child: children.Child, *, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
         while not client.exists(f"answered:{question}"):
             _still_running(child, end_s)
-            time.sleep(children.POLL_S)
+            stopping.pause(children.POLL_S)
 
 
 def for_gpu_worker(child: children.Child, *, redis_url: str) -> None:
@@ -72,7 +72,7 @@ def for_gpu_worker(child: children.Child, *, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
         while client.llen(f"{brokers.GPU_PREFIX}gpu") or client.hlen(f"{brokers.GPU_PREFIX}unacked"):
             _still_running(child, end_s)
-            time.sleep(children.POLL_S)
+            stopping.pause(children.POLL_S)
 
 
 def _send(redis_url: str, job: str, *, queue: str, prefix: str, **arguments: str) -> None:
