@@ -7,7 +7,9 @@ A task's ``simulate`` makes it misbehave: ``late`` (sends when its claim has end
 """
 
 import datetime
+import itertools
 import logging
+import math
 import os
 import random
 import signal
@@ -22,6 +24,9 @@ from agents_sdk import errors, scenes, worker
 LOOK_EVERY_S = 1.0
 LONGEST_PAUSE_S = 30.0
 TRAVEL_S = 0.5
+TRAVEL_M = 2_000.0
+# As many as one page of a list has.
+MOST_OPEN_CLAIMS = 20
 PAYOUT_EVERY_S = 5.0
 # A task that was refused is tried again after this long: its slot may be free again.
 REFUSED_FOR_S = 60.0
@@ -42,11 +47,13 @@ class SimulatedWorker:
         *,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(tz=datetime.UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._market = market
         self._album = album
         self._now = now
         self._monotonic = monotonic
+        self._pause = pause
         self._refused_until: dict[str, float] = {}
         self._late: dict[str, worker.Claim] = {}
         self._next_payout = 0.0
@@ -57,15 +64,27 @@ class SimulatedWorker:
         Raises:
             AtomsError: the market can't be reached, or refuses this key; look again later.
         """
-        for claim in list(self._market.claims(status="ACTIVE")):
-            self._work_on(claim)
+        for claim in self._newest("ACTIVE"):
+            self._work_on(claim, self._market.task(claim.task))
+        for claim in self._newest("SUBMITTED"):
+            if claim.ended_at is None:
+                self._follow(claim)
         self._send_late_ones()
-        for task in list(self._market.tasks()):
-            if self._wants(task):
-                self._claim(task)
+        self._claim_what_fits()
         if self._monotonic() >= self._next_payout:
             self._ask_for_pay()
             self._next_payout = self._monotonic() + PAYOUT_EVERY_S
+
+    def _newest(self, status: str) -> list[worker.Claim]:
+        # One page: a worker has few open claims, and they are his newest.
+        return list(itertools.islice(self._market.claims(status=status), MOST_OPEN_CLAIMS))
+
+    def _claim_what_fits(self) -> None:
+        wanted = [task for task in self._market.tasks() if self._wants(task)]
+        # To be late takes a claim's whole time, in which there may be no other claim: the others come first.
+        for task in sorted(wanted, key=lambda task: task.simulate == "late"):
+            if not self._claim(task):
+                return
 
     def _wants(self, task: worker.Task) -> bool:
         if task.kind != "photo" or task.simulate == "no_taker" or self._refused_until.get(task.id, 0.0) > self._monotonic():
@@ -76,28 +95,54 @@ class SimulatedWorker:
         choose = scenes.that_does_not_show if task.simulate == "fraud" else scenes.that_shows
         return choose(_phrases(task), self._album)
 
-    def _claim(self, task: worker.Task) -> None:
+    def _claim(self, task: worker.Task) -> bool:
+        """Claim a task and do it; return whether another may be claimed as well."""
+        away_m = 0 if task.simulate == "late" else TRAVEL_M
         try:
-            claim = self._market.claim(task.id, at=_position(task, offset_m=2_000))
+            claim = self._market.claim(task.id, at=_position(task, offset_m=away_m))
         except (errors.Conflict, errors.NotFound, errors.BadRequest, errors.Forbidden) as refusal:
-            self._refused_until = {known: until for known, until in self._refused_until.items() if until > self._monotonic()}
-            self._refused_until[task.id] = self._monotonic() + REFUSED_FOR_S
+            if refusal.code == "too_many_open_claims":
+                return False
+            self._remember(task.id, for_ever=refusal.code == "claimed_before")
             _log.info("%s not claimed: %s", task.id, refusal.code)
-            return
+            return True
         _log.info("%s claimed: %s", task.id, claim.id)
         self._work_on(claim, task)
+        return True
 
-    def _work_on(self, claim: worker.Claim, task: worker.Task | None = None) -> None:
-        found = task or self._market.task(claim.task)
-        scene = self._scene_for(found)
-        if scene is None or (claim.is_retake_used and found.simulate in {"fraud", "wrong_place"}):
-            # Nothing to send, or caught: a cheat does not come back.
+    def _remember(self, task_id: str, *, for_ever: bool) -> None:
+        self._refused_until = {known: until for known, until in self._refused_until.items() if until > self._monotonic()}
+        self._refused_until[task_id] = math.inf if for_ever else self._monotonic() + REFUSED_FOR_S
+
+    def _work_on(self, claim: worker.Claim, task: worker.Task) -> None:
+        scene = self._scene_for(task)
+        if scene is None:
             self._drop(claim)
-        elif found.simulate == "late":
+        elif task.simulate == "late":
             self._late[claim.id] = claim
         else:
-            self._market.pause(TRAVEL_S)
-            self._send(claim, found, scene)
+            self._pause(TRAVEL_S)
+            self._send(claim, task, scene)
+
+    def _follow(self, claim: worker.Claim) -> None:
+        """Take up the one retake after a rejection, and give in after the second; a cheat gives in at once."""
+        if not claim.submissions:
+            return
+        submission = self._market.submission(claim.submissions[-1])
+        if submission.status != "REJECTED" or submission.is_final:
+            return
+        task = self._market.task(claim.task)
+        scene = self._scene_for(task)
+        if submission.is_retake_offered and scene is not None and task.simulate not in {"fraud", "wrong_place", "late"}:
+            self._pause(TRAVEL_S)
+            self._send(claim, task, scene)
+            return
+        try:
+            self._market.waive(submission.id)
+        except (errors.Conflict, errors.NotFound) as refusal:
+            _log.info("%s stays: %s", submission.id, refusal.code)
+        else:
+            _log.info("%s is rejected, rightly", submission.id)
 
     def _send_late_ones(self) -> None:
         for claim in list(self._late.values()):
@@ -110,8 +155,8 @@ class SimulatedWorker:
                 self._send(claim, task, scene)
 
     def _send(self, claim: worker.Claim, task: worker.Task, scene: scenes.Scene) -> None:
-        number = 2 if claim.is_retake_used else 1
-        # Made of the claim, so that a repetition after a crash sends the same bytes with the same key.
+        number = len(claim.submissions) + 1
+        # Made of the claim, so that a repetition after a crash sends the same picture with the same key.
         seed = f"{claim.id}:{number}"
         photo = scenes.take(
             self._album[scene],

@@ -46,8 +46,11 @@ class Claim(models.Model):
     expires_at: datetime.datetime
     is_extended: bool = False
     is_retake_used: bool = False
+    submissions: tuple[models.Code, ...] = ()
     terms_hash: models.DigestOrEmpty = ""
     created_at: datetime.datetime | None = None
+    # Set when nothing under it is open any more.
+    ended_at: datetime.datetime | None = None
 
 
 class Purse(models.Model):
@@ -90,7 +93,7 @@ class WorkerMarket:
 
     def tasks(self, *, near: tuple[float, float] | None = None) -> Iterator[Task]:
         """Yield open tasks near a place (latitude, longitude), the nearest first; a test key may leave the place out."""
-        place = {"near": f"{near[0]:.6f},{near[1]:.6f}"} if near else {}
+        place = {"limit": "100"} | ({"near": f"{near[0]:.6f},{near[1]:.6f}"} if near else {})
         return self._http.pages(
             lambda cursor: _core.Call("GET", "/v1/tasks", _core.as_model(models.Page[Task]), params=place | _calls.paged(cursor))
         )
@@ -228,6 +231,15 @@ class WorkerMarket:
         body: dict[str, JsonValue] = {"statement": statement}
         return self._http.run(_core.post(path, _core.as_model(models.Submission), body=body, idempotency_key=idempotency_key))
 
+    def waive(self, submission_id: str, *, idempotency_key: str | None = None) -> models.Submission:
+        """Give up retake and appeal of a rejection: it is final at once, and you are free for other tasks.
+
+        Raises:
+            Conflict: it is not rejected, or its retake is under way.
+        """
+        path = f"/v1/submissions/{_calls.path_id(submission_id)}/waive"
+        return self._http.run(_core.post(path, _core.as_model(models.Submission), idempotency_key=idempotency_key))
+
     def balance(self) -> WorkerBalance:
         """Return what is earned, payable, on its way and paid out."""
         return self._http.run(_core.get("/v1/balance", _core.as_model(WorkerBalance)))
@@ -252,10 +264,6 @@ class WorkerMarket:
         return self._http.pages(
             lambda cursor: _core.Call("GET", "/v1/payouts", _core.as_model(models.Page[models.Payout]), params=_calls.paged(cursor))
         )
-
-    def pause(self, delay_s: float) -> None:
-        """Sleep between two looks."""
-        self._http.sleep(delay_s)
 
     def close(self) -> None:
         """Close the connections, unless you brought them."""
