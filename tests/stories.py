@@ -27,10 +27,10 @@ def photo_terms(**changes: object) -> dict[str, object]:
 
 
 def offer(
-    reward: str = "10.00", *, currency: str = "USD", deadline: datetime.datetime | None = None, now: datetime.datetime, **more: object
+    reward: str = "10.00", *, currency: str = "USD", deadline: datetime.datetime | None = None, now: datetime.datetime
 ) -> dict[str, object]:
     """Return an offer as an agent sends it, for two hours."""
-    return {"reward": {"amount": reward, "currency": currency}, "deadline": deadline or now + datetime.timedelta(hours=2), **more}
+    return {"reward": {"amount": reward, "currency": currency}, "deadline": deadline or now + datetime.timedelta(hours=2)}
 
 
 def draft_photo_bounty(
@@ -50,7 +50,7 @@ def draft_photo_bounty(
         agent=agent,
         key=key or people.key_of(agent),
         terms_input=photo_terms(**terms),
-        offer_input=offer(reward, currency=currency, deadline=deadline, now=now, **(offer_more or {})),
+        offer_input={**offer(reward, currency=currency, deadline=deadline, now=now), **(offer_more or {})},
         now=now,
     )
 

@@ -1,0 +1,61 @@
+"""The sweep: it ..."""
+
+import datetime
+import io
+
+import pytest
+from django.core.management import call_command
+
+from market.accounts.models import Agent
+from market.bounties import batches, jobs, sweeping
+from market.bounties.models import Bounty, Settlement
+from tasks.models import Claim, WorkerProfile
+from tests import people, stories
+from tests.market.bounties import ledger
+
+
+def test_does_everything_that_is_due_once(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    good = stories.post_photo_bounty(agent, now=now)
+    stories.decide(stories.submit(stories.claim(good, worker, now=now), now=now), now=now)
+    abandoned = stories.post_photo_bounty(agent, now=now)
+    stories.claim(abandoned, people.open_worker(), now=now)
+    done = sweeping.sweep(now=abandoned.task.closes_at)
+    assert done == {
+        "claims expired": 1,
+        "submissions in review": 0,
+        "silences accepted": 0,
+        "verdicts applied": 1,
+        "rejections final": 0,
+        "bounties closing": 0,
+        "settlements matured": 1,
+    }
+    assert set(sweeping.sweep(now=abandoned.task.closes_at).values()) == {0}
+    assert set(Bounty.objects.values_list("status", flat=True)) == {Bounty.Status.SETTLED, Bounty.Status.EXPIRED}
+    assert ledger.payable(worker) == 1000
+
+
+def test_is_rung_by_a_job_and_run_by_a_command(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    bounty = stories.post_photo_bounty(agent, slots=2, now=now)
+    stories.decide(stories.submit(stories.claim(bounty, worker, now=now), now=now), now=now)
+    jobs.apply_verdicts(unknown_to_this_version=1)
+    assert ledger.payable(worker) == 1000
+    Claim.objects.filter(pk=stories.claim(bounty, people.open_worker(), now=now).pk).update(expires_at=now)
+    jobs.sweep()
+    assert Claim.objects.latest("id").status == Claim.Status.EXPIRED
+    said = io.StringIO()
+    call_command("sweep", stdout=said)
+    assert "0 claims expired" in said.getvalue()
+    assert Settlement.objects.count() == 1
+
+
+def test_gives_every_row_its_turn_and_hides_no_error() -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        if number == 1:
+            raise ValueError("bad row")
+        done.append(number)
+
+    with pytest.raises(ExceptionGroup, match="1 of 3 failed"):
+        batches.for_each([0, 1, 2], work)
+    assert done == [0, 2]
