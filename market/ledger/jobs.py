@@ -1,4 +1,4 @@
-"""The periodic work of the ledger, on the queue ``money``."""
+"""The periodic work of the ledger (the settings route it to the queue ``money``)."""
 
 from celery import shared_task
 

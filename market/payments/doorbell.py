@@ -1,9 +1,12 @@
 """Waking the workers of the money queue. The rows are the truth: a bell that nobody hears costs time, never money."""
 
+import celery
+import kombu.exceptions
+import redis.exceptions
 import structlog
-from celery import current_app
 from django.db import transaction
-from kombu.exceptions import KombuError
+
+_UNHEARD = (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError)
 
 _log = structlog.get_logger(__name__)
 
@@ -15,6 +18,6 @@ def ring_after_commit() -> None:
 
 def _ring() -> None:
     try:
-        current_app.send_task("payments.send", queue="money", retry=False, ignore_result=True)
-    except (KombuError, OSError) as error:
+        celery.current_app.send_task("payments.send", ignore_result=True)
+    except _UNHEARD as error:
         _log.warning("doorbell_not_heard", job="payments.send", error=str(error))

@@ -1,4 +1,4 @@
-"""The periodic and rung work of payments, on the queue ``money``."""
+"""The periodic and rung work of payments (the settings route it to the queue ``money``)."""
 
 from celery import shared_task
 

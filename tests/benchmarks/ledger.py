@@ -9,7 +9,6 @@ import argparse
 import os
 import random
 import statistics
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -65,12 +64,14 @@ def plain_orm() -> int:
     """Move once as the textbook does: lock both in id order, save both, create the transfer."""
     source, destination = random.sample(range(1, ACCOUNTS + 1), 2)
     with transaction.atomic():
-        rows = {row.pk: row for row in PlainAccount.objects.select_for_update().filter(pk__in=(source, destination)).order_by("pk")}
+        rows = {
+            row.pk: row for row in PlainAccount._default_manager.select_for_update().filter(pk__in=(source, destination)).order_by("pk")
+        }
         rows[source].balance_minor -= 1
         rows[destination].balance_minor += 1
         rows[source].save(update_fields=["balance_minor"])
         rows[destination].save(update_fields=["balance_minor"])
-        PlainTransfer.objects.create(
+        PlainTransfer._default_manager.create(
             id=uuid.uuid4(), source=rows[source], destination=rows[destination], amount_minor=1, reason="test", subject="test"
         )
     return 1
@@ -111,7 +112,7 @@ def prepare() -> None:
     with connection.schema_editor() as editor:
         editor.create_model(PlainAccount)
         editor.create_model(PlainTransfer)
-    PlainAccount.objects.bulk_create([PlainAccount(path=path, balance_minor=10**9) for path in PATHS])
+    PlainAccount._default_manager.bulk_create([PlainAccount(path=path, balance_minor=10**9) for path in PATHS])
     for start in range(0, ACCOUNTS, 1000):
         batch = [transfers.Entry(uuid.uuid4(), OUTSIDE, path, 10**9, "USD", "test", "test") for path in PATHS[start : start + 1000]]
         assert set(transfers.post(batch)) == {transfers.Outcome.POSTED}
@@ -177,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from django.db import connection, transaction
@@ -31,7 +31,8 @@ def second_waits_for(first: Callable[[], T], second: Callable[[], T]) -> list[T 
         while not futures[1].done() and not _somebody_waits():
             pass
         may_commit.set()
-    return [_outcome(future) for future in futures]
+    errors = [future.exception() for future in futures]
+    return [future.result() if error is None else error for future, error in zip(futures, errors, strict=True)]
 
 
 def _somebody_waits() -> bool:
@@ -45,7 +46,3 @@ def _on_own_connection(work: Callable[[], T]) -> T:
         return work()
     finally:
         connection.close()
-
-
-def _outcome(future: Future[T]) -> T | BaseException:
-    return future.exception() or future.result()

@@ -3,7 +3,7 @@
 from market.payments.providers import base, test_money
 from tasks.models import Mode
 
-_TEST_MONEY = test_money.TestMoney()
+_TEST_MONEY = test_money.Bank()
 
 
 class LiveMoneyUnavailable(Exception):

@@ -17,7 +17,7 @@ def test_mark_keeps_the_balance_of_each_shared_account() -> None:
     fund(A, 100)
     transfers.post([entry(A, FEES, 30), entry(A, FEES, 5)])
     assert marks.mark() == 2
-    assert {m.account.path: (m.balance_minor, m.upto_seq) for m in BalanceMark.objects.select_related("account")} == {
+    assert {m.account.path: (int(m.balance_minor), m.upto_seq) for m in BalanceMark.objects.select_related("account")} == {
         FEES: (35, balances_seq()),
         OUTSIDE: (-100, balances_seq()),
     }
