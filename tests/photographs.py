@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import skimage
-import sklearn
+import sklearn  # type: ignore[import-untyped]
 from PIL import Image
 
 _FOLDERS = (Path(skimage.__file__).parent / "data", Path(sklearn.__file__).parent / "datasets" / "images")

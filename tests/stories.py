@@ -94,9 +94,9 @@ def kept_file(name: str) -> evidence.TakenIn:
     return evidence.TakenIn(digest, 100_000, "image/jpeg", 1200, 900, hashlib.sha256(digest.encode()).hexdigest(), {})
 
 
-def take_in(name: str = "coffee", *, variant: int = 0) -> evidence.TakenIn:
+def take_in(name: str = "coffee.png", *, quality: int = 90) -> evidence.TakenIn:
     """Take a real photograph in, through the real intake."""
-    return evidence.take_in(photographs.snap(name, variant=variant))
+    return evidence.take_in(photographs.jpeg(name, quality=quality))
 
 
 def submit(claim: Claim, *, file: evidence.TakenIn | None = None, note: str = "", now: datetime.datetime | None = None) -> Submission:

@@ -11,9 +11,15 @@ from tasks.models import Slot, Task
 from tests import people, stories
 
 
-def refusal_of(agent: Agent, now: datetime.datetime, *, offer_more: dict[str, object] | None = None, **terms: object) -> list[str]:
+def refusal_of(agent: Agent, now: datetime.datetime, *, terms: dict[str, object], offer: dict[str, object]) -> list[str]:
     with pytest.raises(posting.BadTerms) as refused:
-        stories.draft_photo_bounty(agent, now=now, offer_more=offer_more, **terms)
+        posting.post(
+            agent=agent,
+            key=people.key_of(agent),
+            terms_input=stories.photo_terms(**terms),
+            offer_input={**stories.offer(now=now), **offer},
+            now=now,
+        )
     assert not Bounty.objects.exists()
     assert not Task.objects.exists()
     return [error.param for error in refused.value.errors]
@@ -62,7 +68,7 @@ def test_writes_task_slots_and_first_offer(agent: Agent, now: datetime.datetime)
     ],
 )
 def test_names_the_field_that_is_wrong(agent: Agent, now: datetime.datetime, field: str, value: object) -> None:
-    params = refusal_of(agent, now, **{field: value})
+    params = refusal_of(agent, now, terms={field: value}, offer={})
     assert params
     assert all(param.split(".")[0] == field for param in params)
 
@@ -86,7 +92,7 @@ def test_names_the_field_that_is_wrong(agent: Agent, now: datetime.datetime, fie
     ],
 )
 def test_names_the_part_of_the_offer_that_is_wrong(agent: Agent, now: datetime.datetime, field: str, value: object) -> None:
-    params = refusal_of(agent, now, offer_more={field: value})
+    params = refusal_of(agent, now, terms={}, offer={field: value})
     assert params
     assert all(param.split(".")[0] == field for param in params)
 
