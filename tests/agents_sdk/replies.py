@@ -76,17 +76,17 @@ def ok(body: object, status: int = 200) -> httpx.Response:
     return httpx.Response(status, json=body)
 
 
-def problem(status: int, code: str, *, retryable: bool = False, **more: object) -> httpx.Response:
+def problem(status: int, code: str, *, retryable: bool = False, **more: Any) -> httpx.Response:
     headers = {"Retry-After": str(more.pop("retry_after"))} if "retry_after" in more else {}
     body = {"code": code, "detail": "It says why.", "next_step": "Do this.", "retryable": retryable, "request_id": "req_1", **more}
     return httpx.Response(status, json=body, headers=headers)
 
 
-def page(*data: object, next_cursor: str = "") -> dict[str, object]:
+def page(*data: object, next_cursor: str = "") -> dict[str, Any]:
     return {"object": "list", "data": list(data), "has_more": bool(next_cursor), "next_cursor": next_cursor}
 
 
-def bounty(status: str = "OPEN", *, submissions: Sequence[dict[str, object]] = (), **more: object) -> dict[str, object]:
+def bounty(status: str = "OPEN", *, submissions: Sequence[dict[str, Any]] = (), **more: Any) -> dict[str, Any]:
     summaries = [{"id": s["id"], "status": s["status"], "kind": s["kind"], "verdict": s["verdict"]} for s in submissions]
     return {
         "id": BOUNTY_ID,
@@ -109,7 +109,7 @@ def bounty(status: str = "OPEN", *, submissions: Sequence[dict[str, object]] = (
     }
 
 
-def submission(status: str = "ACCEPTED", **more: object) -> dict[str, object]:
+def submission(status: str = "ACCEPTED", **more: Any) -> dict[str, Any]:
     outcome = status if status in ("ACCEPTED", "REJECTED", "INCONCLUSIVE") else None
     verdict = {"outcome": outcome, "decided_by": "MACHINE", "criteria": [{"criterion": "in_place", "outcome": "PASS", "reason_code": ""}]}
     return {
@@ -148,7 +148,7 @@ PUBLIC_KEY = base64.urlsafe_b64encode(SIGNING_KEY.public_key().public_bytes_raw(
 KEYS = page({"key_id": "key-1", "algorithm": "Ed25519", "public_key": PUBLIC_KEY})
 
 
-def receipt(**changes: object) -> dict[str, object]:
+def receipt(**changes: Any) -> dict[str, Any]:
     """Sign a receipt of `submission` as the market does."""
     payload: dict[str, Any] = {
         "version": 1,
@@ -167,7 +167,7 @@ def receipt(**changes: object) -> dict[str, object]:
     return {"payload": payload, "key_id": "key-1", "signature": signature}
 
 
-def by_path(routes: dict[str, object]) -> Callable[[httpx.Request], httpx.Response]:
+def by_path(routes: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
     """Answer each path with its body; lists give one after the other, the last for ever."""
     left = {path: list(body) if isinstance(body, list) else [body] for path, body in routes.items()}
 

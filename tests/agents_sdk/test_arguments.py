@@ -2,13 +2,14 @@
 
 import datetime
 import decimal
+from typing import Any
 
 import pytest
 
 from agents_sdk import _calls, _core, errors
 from tests.agents_sdk import replies
 
-ASK = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
+ASK: dict[str, Any] = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
 
 
 def options(**given: str | None) -> _core.Options:

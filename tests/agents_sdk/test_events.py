@@ -1,5 +1,7 @@
 """The events feed is read without a gap ..."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -9,7 +11,7 @@ from tests.agents_sdk import replies
 KINDS: list[replies.Kind] = ["sync", "async"]
 
 
-def event(seq: int) -> dict[str, object]:
+def event(seq: int) -> dict[str, Any]:
     return {
         "id": f"evt_{seq:032x}",
         "object": "event",

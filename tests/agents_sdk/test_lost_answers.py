@@ -1,12 +1,14 @@
 """When the answer to a POST is lost ..."""
 
+from typing import Any
+
 import httpx
 import pytest
 
 from agents_sdk import errors
 from tests.agents_sdk import replies
 
-ASK = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
+ASK: dict[str, Any] = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

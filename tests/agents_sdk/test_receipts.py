@@ -1,6 +1,7 @@
 """A receipt proves what it is shown with, or says why not ..."""
 
 import base64
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,8 +12,8 @@ from tests.agents_sdk import replies
 SUBJECT = models.Submission.model_validate(replies.submission())
 
 
-def receipt(document: dict[str, object] | None = None, **more: object) -> receipts.Receipt:
-    fields = {"subject": SUBJECT, "terms_hash": replies.TERMS_HASH, "keys": {"key-1": replies.PUBLIC_KEY}} | more
+def receipt(document: dict[str, Any] | None = None, **more: Any) -> receipts.Receipt:
+    fields: dict[str, Any] = {"subject": SUBJECT, "terms_hash": replies.TERMS_HASH, "keys": {"key-1": replies.PUBLIC_KEY}} | more
     return receipts.Receipt(document=document or replies.receipt(), **fields)
 
 
@@ -43,7 +44,7 @@ def test_padded_and_standard_base64_keys_are_read() -> None:
         {"evidence": ["cd" * 32, "ef" * 32]},
     ],
 )
-def test_a_true_receipt_about_something_else_does_not(change: dict[str, object]) -> None:
+def test_a_true_receipt_about_something_else_does_not(change: dict[str, Any]) -> None:
     with pytest.raises(errors.ReceiptInvalid, match="about"):
         receipt(replies.receipt(**change)).verify()
 
@@ -88,7 +89,7 @@ def test_other_bytes_than_the_evidence_do_not_do() -> None:
         {"payload": {"n": "\ud800"}, "key_id": "key-1", "signature": "A" * 86},
     ],
 )
-def test_what_is_not_a_receipt_is_refused(document: dict[str, object]) -> None:
+def test_what_is_not_a_receipt_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(errors.ReceiptInvalid):
         receipt(document or {"x": 1}).verify()
 

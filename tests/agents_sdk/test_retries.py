@@ -2,6 +2,7 @@
 
 import datetime
 import email.utils
+from typing import Any
 
 import httpx
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from agents_sdk import _core, errors
 from tests.agents_sdk import replies
 
-ASK = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
+ASK: dict[str, Any] = {"at": (52.52, 13.405), "within_m": 50, "reward": "1.00", "by": "2h"}
 BALANCE = {"available": [{"amount": "5.00", "currency": "USD"}], "held": []}
 KINDS: list[replies.Kind] = ["sync", "async"]
 
@@ -79,7 +80,7 @@ def test_it_reads_a_date_in_retry_after() -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1e9", "٣", "9" * 400])
 def test_it_ignores_a_retry_after_that_says_nothing(text: str) -> None:
-    market = replies.FakeMarket(httpx.Response(503, headers={"Retry-After": text.encode()}), replies.ok(BALANCE))
+    market = replies.FakeMarket(httpx.Response(503, headers={b"Retry-After": text.encode()}), replies.ok(BALANCE))
     market.ask("sync", lambda m: m.balance())
     assert market.slept_s[0] <= 0.5
 

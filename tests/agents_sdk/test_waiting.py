@@ -119,10 +119,8 @@ def test_its_time_ends_it_and_the_error_says_how_to_go_on(kind: replies.Kind) ->
     assert "OPEN" in caught.value.message
 
 
-def waiting(**more: object) -> _waiting.Waiting:
-    return _waiting.Waiting(
-        replies.BOUNTY_ID, **({"until": "answered", "timeout_s": None, "started": 0.0, "uniform": lambda _, most: most} | more)
-    )
+def waiting(*, timeout_s: float | None = None) -> _waiting.Waiting:
+    return _waiting.Waiting(replies.BOUNTY_ID, until="answered", timeout_s=timeout_s, started=0.0, uniform=lambda _, most: most)
 
 
 def test_it_looks_less_often_while_nothing_happens_and_often_again_when_something_does() -> None:
