@@ -20,9 +20,9 @@ _DRIP_FACTOR = 4
 class SyncHttp:
     """Sends calls and blocks. Safe to share between threads, as `httpx.Client` is."""
 
-    def __init__(self, options: _core.Options, *, http_client: httpx.Client | None, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, options: _core.Options, *, http_client: httpx.Client | None, sleep: Callable[[float], None] | None = None) -> None:
         self.options = options
-        self.sleep = sleep
+        self.sleep = sleep or time.sleep
         self._owns_client = http_client is None
         self._client = http_client or httpx.Client()
 
@@ -75,10 +75,10 @@ class AsyncHttp:
     """Sends calls and awaits."""
 
     def __init__(
-        self, options: _core.Options, *, http_client: httpx.AsyncClient | None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, options: _core.Options, *, http_client: httpx.AsyncClient | None, sleep: Callable[[float], Awaitable[None]] | None = None
     ) -> None:
         self.options = options
-        self.sleep = sleep
+        self.sleep = sleep or asyncio.sleep
         self._owns_client = http_client is None
         self._client = http_client or httpx.AsyncClient()
 

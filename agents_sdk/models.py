@@ -196,6 +196,8 @@ class Bounty(Model):
     """Task, reward, held funds and deadline."""
 
     id: Code
+    # What workers claim: the same work, seen from their side.
+    task: CodeOrEmpty = ""
     mode: CodeOrEmpty = ""
     status: Code
     closed_because: CodeOrEmpty = ""

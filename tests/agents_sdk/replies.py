@@ -143,6 +143,19 @@ def submission(status: str = "ACCEPTED", **more: Any) -> dict[str, Any]:
     }
 
 
+def event(seq: int) -> dict[str, Any]:
+    return {
+        "id": f"evt_{seq:032x}",
+        "object": "event",
+        "seq": seq,
+        "type": "bounty.opened",
+        "subject": BOUNTY_ID,
+        "actor": "agent",
+        "timestamp": "2029-12-31T00:00:00.000Z",
+        "data": {"seq": seq},
+    }
+
+
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PUBLIC_KEY = base64.urlsafe_b64encode(SIGNING_KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
 KEYS = page({"key_id": "key-1", "algorithm": "Ed25519", "public_key": PUBLIC_KEY})

@@ -1,7 +1,5 @@
 """The events feed is read without a gap ..."""
 
-from typing import Any
-
 import httpx
 import pytest
 
@@ -11,23 +9,10 @@ from tests.agents_sdk import replies
 KINDS: list[replies.Kind] = ["sync", "async"]
 
 
-def event(seq: int) -> dict[str, Any]:
-    return {
-        "id": f"evt_{seq:032x}",
-        "object": "event",
-        "seq": seq,
-        "type": "bounty.opened",
-        "subject": replies.BOUNTY_ID,
-        "actor": "agent",
-        "timestamp": "2029-12-31T00:00:00.000Z",
-        "data": {"seq": seq},
-    }
-
-
 def feed(last: int, page_size: int = 3) -> replies.FakeMarket:
     def handle(request: httpx.Request) -> httpx.Response:
         after = int(request.url.params["after"])
-        return replies.ok({"object": "list", "data": [event(seq) for seq in range(after + 1, min(after + page_size, last) + 1)]})
+        return replies.ok({"object": "list", "data": [replies.event(seq) for seq in range(after + 1, min(after + page_size, last) + 1)]})
 
     return replies.FakeMarket(handle)
 
@@ -44,14 +29,20 @@ def test_it_goes_on_after_the_last_event_dealt_with(kind: replies.Kind) -> None:
 
 @pytest.mark.parametrize("wrong", [[1, 3], [2], [1, 1], [0], [1, None]])
 def test_a_gap_is_an_error_not_a_loss(wrong: list[int | None]) -> None:
-    rows = [event(1) | {"seq": seq} for seq in wrong]
+    rows = [replies.event(1) | {"seq": seq} for seq in wrong]
     with pytest.raises(errors.MalformedResponse, match="gap"):
         replies.FakeMarket(replies.ok(replies.page(*rows))).ask("sync", lambda m: m.events())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_following_waits_for_more(kind: replies.Kind) -> None:
-    pages = [replies.page(event(1)), replies.page(), replies.page(), replies.page(event(2)), replies.problem(401, "api_key_refused")]
+    pages = [
+        replies.page(replies.event(1)),
+        replies.page(),
+        replies.page(),
+        replies.page(replies.event(2)),
+        replies.problem(401, "api_key_refused"),
+    ]
     fake = replies.FakeMarket(*(page if isinstance(page, httpx.Response) else replies.ok(page) for page in pages))
     seen = []
 

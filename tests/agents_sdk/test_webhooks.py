@@ -8,10 +8,10 @@ import pytest
 import standardwebhooks
 
 from agents_sdk import errors, webhooks
-from tests.agents_sdk import test_events
+from tests.agents_sdk import replies
 
 SECRET = "whsec_" + base64.b64encode(b"0" * 24).decode()
-BODY = json.dumps(test_events.event(7)).encode()
+BODY = json.dumps(replies.event(7)).encode()
 
 
 def headers(body: bytes = BODY, *, age_s: float = 0, secret: str = SECRET) -> dict[str, str]:
