@@ -1,0 +1,56 @@
+"""One market for all the stories of a session, with a simulated worker that leaves the stories' tasks alone."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agents_sdk import Market
+from agents_sdk.worker import WorkerMarket
+from tests.journeys import stage as stages
+
+_ISSUE_WORKER_KEYS = """
+import json, sys
+from market.accounts import keys
+from market.accounts.models import User
+from tasks.models import WorkerProfile
+secrets = []
+for number in range({count}):
+    user = User.objects.create_user(username=f"{name}-{{number}}")
+    WorkerProfile.objects.create(user=user, mode="test", country="DE")
+    secrets.append(keys.issue(user=user, agent=None, mode="test", scope="worker", name="journey")[1])
+print("KEYS", json.dumps(secrets))
+"""
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stages.Stage]:
+    """A market started by the newcomer's command; its books add up when the stories have been told."""
+    folder = tmp_path_factory.mktemp("market")
+    folder.chmod(0o755)
+    with stages.open_market(folder) as opened:
+        yield opened
+        assert " 0 differences." in opened.manage("ledger_audit")
+
+
+@pytest.fixture
+def market(stage: stages.Stage) -> Iterator[Market]:
+    """The agent's client."""
+    with Market(api_key=stage.keys["agent_key"], base_url=stage.url) as client:
+        yield client
+
+
+@pytest.fixture
+def hire(stage: stages.Stage) -> Iterator[Callable[..., list[WorkerMarket]]]:
+    """Make workers with clients of their own."""
+    opened: list[WorkerMarket] = []
+
+    def make(name: str, count: int = 1) -> list[WorkerMarket]:
+        said = stage.manage("shell", "--no-imports", "-c", _ISSUE_WORKER_KEYS.format(name=name, count=count))
+        secrets = json.loads(next(line for line in said.splitlines() if line.startswith("KEYS")).removeprefix("KEYS"))
+        opened.extend(WorkerMarket(api_key=secret, base_url=stage.url) for secret in secrets)
+        return opened[-count:]
+
+    yield make
+    for client in opened:
+        client.close()
