@@ -10,6 +10,7 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),
     path("v1/", include("market.api.urls")),
+    path("", include("market.web.urls")),
 ]
 handler400 = "market.api.problems.handle_400"
 handler403 = "market.api.problems.handle_403"

@@ -1,0 +1,29 @@
+"""The addresses of the pages."""
+
+from django.urls import path
+
+from market.web.views import accounts, claims, media, money, reviews, submissions, tasks
+
+app_name = "web"
+urlpatterns = [
+    path("", tasks.listing, name="listing"),
+    path("place", tasks.choose_place, name="place"),
+    path("tasks/<str:task>", tasks.task_page, name="task"),
+    path("tasks/<str:task>/claim", tasks.claim, name="claim-task"),
+    path("claims/<str:claim>", claims.claim_page, name="claim"),
+    path("claims/<str:claim>/send", claims.send, name="send"),
+    path("claims/<str:claim>/cannot", claims.cannot, name="cannot"),
+    path("claims/<str:claim>/extend", claims.extend, name="extend"),
+    path("claims/<str:claim>/drop", claims.drop, name="drop"),
+    path("submissions/<str:submission>", submissions.submission_page, name="submission"),
+    path("submissions/<str:submission>/retake", submissions.retake, name="retake"),
+    path("submissions/<str:submission>/appeal", submissions.appeal, name="appeal"),
+    path("submissions/<str:submission>/waive", submissions.waive, name="waive"),
+    path("work", submissions.work, name="work"),
+    path("money", money.money_page, name="money"),
+    path("recover", accounts.recover, name="recover"),
+    path("leave", accounts.leave, name="leave"),
+    path("photos/<str:token>", media.photo, name="photo"),
+    path("review", reviews.queue, name="reviews"),
+    path("review/<str:review>", reviews.case, name="review"),
+]
