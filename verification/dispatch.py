@@ -17,17 +17,17 @@ _UNHEARD = (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError)
 
 def ring_vision() -> None:
     """After commit, wake a GPU worker: vision runs are ready to be leased."""
-    transaction.on_commit(_ring_gpu)
+    transaction.on_commit(_ring_gpu, robust=True)
 
 
 def nudge_advance(submission_id: uuid.UUID) -> None:
     """After commit, let a worker advance a case without waiting for the sweeper."""
-    transaction.on_commit(lambda: _send("verification.advance", {"submission_id": str(submission_id)}))
+    transaction.on_commit(lambda: _send("verification.advance", {"submission_id": str(submission_id)}), robust=True)
 
 
 def nudge_verdicts() -> None:
     """After commit, let the market apply new verdicts, and see new cases for a person, without waiting for its sweeper."""
-    transaction.on_commit(lambda: _send("bounties.apply_verdicts", {}))
+    transaction.on_commit(lambda: _send("bounties.apply_verdicts", {}), robust=True)
 
 
 def _send(job: str, arguments: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from verification import pdq
 MEASURED_LONG_SIDE_PX = 512
 _TILES = 8
 # ITU-R BT.601 luma, as PDQ takes it.
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class Light(NamedTuple):
@@ -47,7 +47,7 @@ def measure(display_sha256: str) -> Picture:
         pixels = np.asarray(shown.convert("RGB"))
         small = shown.copy()
     small.thumbnail((MEASURED_LONG_SIDE_PX, MEASURED_LONG_SIDE_PX), Image.Resampling.BOX)
-    luma = np.asarray(small, dtype=np.float32) @ _LUMA
+    luma = np.asarray(small, dtype=np.float32) @ LUMA
     return Picture(pixel_digest(pixels), pdq.compute(luma), sharpness_of(luma), light_of(luma))
 
 

@@ -38,9 +38,11 @@ def ask(*, case: Case, files: list[Evidence], phrases: list[str]) -> None:
 
 def hand_out(*, key_id: uuid.UUID, holder: str, limit: int, lease_s: int, modes: Sequence[str] = (Mode.TEST, Mode.LIVE)) -> list[VisionRun]:
     """Lease up to ``limit`` runs (at most `MAX_LIMIT`) of tasks of these modes to the holder of an API key, oldest first."""
+    if limit < 1:
+        return []
     with transaction.atomic():
         runs = VisionRun.objects.filter(case__submission__task__mode__in=modes).hand_out(
-            limit=max(0, min(limit, MAX_LIMIT)), holder=holder[:80], lease_s=lease_s
+            limit=min(limit, MAX_LIMIT), holder=holder[:80], lease_s=lease_s
         )
         VisionRun.objects.filter(pk__in=[run.pk for run in runs]).update(leased_by_key=key_id)
     for run in runs:

@@ -1,15 +1,21 @@
 """Real photographs from packages, and the ways in which tests change them. scikit-image: public domain or CC0; scikit-learn: CC BY 2.0."""
 
 import functools
+import importlib.util
 import io
 from pathlib import Path
 
-import skimage
-import sklearn
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-_SKIMAGE = Path(skimage.__file__).parent / "data"
-_SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
+
+def _folder(package: str, *below: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent.joinpath(*below)
+
+
+_SKIMAGE, _SKLEARN = _folder("skimage", "data"), _folder("sklearn", "datasets", "images")
 PATHS = {
     "astronaut": _SKIMAGE / "astronaut.png",
     "brick": _SKIMAGE / "brick.png",
@@ -22,6 +28,7 @@ PATHS = {
     "gravel": _SKIMAGE / "gravel.png",
     "motorcycle": _SKIMAGE / "motorcycle_left.png",
     "retina": _SKIMAGE / "retina.jpg",
+    "moon": _SKIMAGE / "moon.png",
     "rocket": _SKIMAGE / "rocket.jpg",
     "temple": _SKLEARN / "china.jpg",
 }

@@ -1,6 +1,6 @@
 """Is there enough light, and not too much? Brightness percentiles and the share of burnt pixels, at 512 pixels."""
 
-from verification.checks.result import CaseFacts, CheckResult, Outcome
+from verification.checks.result import CaseFacts, CheckResult, Outcome, PhotoFacts
 
 NAME, VERSION = "exposure", 1
 CRITERION = "exposed"
@@ -8,6 +8,11 @@ CRITERION = "exposed"
 DARK_BELOW = 40.0
 BURNT_ABOVE = 0.6
 WHITE_FROM = 235.0
+
+
+def is_lit(photo: PhotoFacts) -> bool:
+    """Tell whether a photo has the light in which anything else can be judged."""
+    return photo.bright_level >= DARK_BELOW and photo.burnt_share <= BURNT_ABOVE and photo.dark_level <= WHITE_FROM
 
 
 def check(facts: CaseFacts) -> CheckResult:

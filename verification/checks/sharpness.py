@@ -1,5 +1,6 @@
 """Is the photo sharp? The variance of the Laplacian in the sharpest tenth of the picture, at 512 pixels."""
 
+from verification.checks import exposure
 from verification.checks.result import CaseFacts, CheckResult, Outcome
 
 NAME, VERSION = "sharpness", 1
@@ -12,7 +13,11 @@ SHARP_FROM = 60.0
 
 def check(facts: CaseFacts) -> CheckResult:
     """Fail where a photo is blurred everywhere; leave open what is between blurred and sharp."""
-    score = min(photo.sharpness for photo in facts.photos)
+    lit = [photo.sharpness for photo in facts.photos if exposure.is_lit(photo)]
+    if not lit:
+        # In the dark everything is smooth: the worker is told of the light alone.
+        return CheckResult(CRITERION, Outcome.NOT_APPLICABLE)
+    score = min(lit)
     if score < BLURRED_BELOW:
         return CheckResult(CRITERION, Outcome.FAIL, "blurred", score)
     if score < SHARP_FROM:

@@ -1,0 +1,73 @@
+"""Doorbells over the real broker: they ring after the commit, and silence harms nothing."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from redis import Redis
+
+from tests.verification import scenes
+from verification import dispatch
+
+
+@pytest.fixture
+def broker() -> Iterator[Redis]:
+    client = Redis.from_url(settings.REDIS_URL)
+    yield client
+    client.close()
+
+
+def bells(client: Redis, prefix: str, queue: str) -> list[tuple[str, dict[str, object]]]:
+    """Take all messages of a queue: which job, with which keywords."""
+    found = []
+    while isinstance(raw := client.lpop(f"{prefix}{queue}"), bytes):
+        message = json.loads(raw)
+        body = json.loads(base64.b64decode(message["body"]))
+        found.append((message["headers"]["task"], body[1]))
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rings_for_a_new_case_and_for_its_run(broker: Redis) -> None:
+    bells(broker, settings.REDIS_PREFIX, "default")
+    gpu = str(settings.GPU_BROKER_TRANSPORT_OPTIONS["global_keyprefix"])
+    bells(broker, gpu, "gpu")
+    submission = scenes.hand_in()
+    assert ("verification.advance", {"submission_id": str(submission.pk)}) in bells(broker, settings.REDIS_PREFIX, "default")
+    scenes.advance(submission)
+    assert bells(broker, gpu, "gpu") == [("gpu.work_vision", {})]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_does_not_ring_for_what_was_rolled_back(broker: Redis) -> None:
+    bells(broker, settings.REDIS_PREFIX, "default")
+    with transaction.atomic():
+        dispatch.nudge_verdicts()
+        transaction.set_rollback(True)
+    assert bells(broker, settings.REDIS_PREFIX, "default") == []
+
+
+_RING = """
+import django, logging, sys
+django.setup()
+from django.db import transaction
+transaction.on_commit = lambda ring, robust: ring()
+from verification import dispatch
+import uuid
+logging.getLogger("verification.dispatch").addHandler(logging.StreamHandler(sys.stdout))
+dispatch.nudge_advance(uuid.UUID(int=1)), dispatch.nudge_verdicts(), dispatch.ring_vision()
+"""
+
+
+def test_does_no_harm_when_the_broker_is_away() -> None:
+    """In a process of its own, because Celery keeps its connections for good."""
+    nobody = "redis://127.0.0.1:1/0"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings", "REDIS_URL": nobody, "GPU_REDIS_URL": nobody}
+    rung = subprocess.run([sys.executable, "-c", _RING], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert rung.stdout.splitlines() == ["doorbell not heard"] * 3
