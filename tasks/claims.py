@@ -12,6 +12,8 @@ from tasks.models import Claim, Slot, Task, WorkerProfile
 BASE_OPEN_CLAIMS = 1
 ACCEPTED_PER_OPEN_CLAIM = 5
 MAX_OPEN_CLAIMS = 5
+# How often one worker may take a task and drop it or let it expire: a slot is not to be kept from others.
+MAX_TRIES = 3
 
 
 class NotClaimable(Exception):
@@ -36,6 +38,10 @@ class WorkerSuspended(NotClaimable):
 
 class AlreadyClaimed(NotClaimable):
     """The worker has handed in for this task before: one slot a person."""
+
+
+class TriedTooOften(NotClaimable):
+    """The worker has dropped this task, or let it expire, as often as he may: leave it to others."""
 
 
 class TooManyOpenClaims(NotClaimable):
@@ -87,6 +93,8 @@ def take(
         if earlier.status == Claim.Status.ACTIVE and earlier.expires_at > now:
             return earlier, False
         raise AlreadyClaimed(f"You have claimed {task} before ({earlier}): one slot a person.")
+    if Claim.objects.filter(task=task, worker=worker).count() >= MAX_TRIES:
+        raise TriedTooOften(f"You have let {task} go {MAX_TRIES} times: leave it to others.")
     held = Claim.objects.filter(open_claims(worker.pk)).count()
     if held >= limit_of(worker):
         raise TooManyOpenClaims(f"You hold {held} open claims and may hold {limit_of(worker)}: finish or drop one first.")
@@ -208,6 +216,8 @@ def let_go(*, claim: Claim, now: datetime.datetime) -> None:
         leases.StaleLease: the slot is not held by this claim.
     """
     Slot.objects.give_back(pk=claim.slot_id, token=claim.slot_token)
+    # Attempts are counted for work that may be given up as hopeless; a slot never is.
+    Slot.objects.filter(pk=claim.slot_id).update(attempts=0)
     Claim.objects.filter(pk=claim.pk, ended_at=None).update(ended_at=now)
 
 

@@ -279,7 +279,7 @@ class BountiesView(base.ApiView):
             refused = problems.BlockedByPolicy(str(bounty), bounty.policy_codes)
             return problems.respond(refused, problems.TABLE[problems.BlockedByPolicy], request)
         if is_funded:
-            bounty = funding.fund(bounty=bounty, now=now)
+            bounty = funding.fund(bounty=bounty, key=key, now=now)
         return Response(BountyOutput(bounty_json(bounty, now=now)).data, status=201)
 
 
@@ -304,7 +304,7 @@ class FundView(base.ApiView):
     def post(self, request: Request, bounty_id: str) -> Response:
         """Hold the money and open the bounty."""
         once.read(fields.EmptyInput, request)
-        funding.fund(bounty=_find(request, bounty_id), now=clock.now())
+        funding.fund(bounty=_find(request, bounty_id), key=auth.key_of(request), now=clock.now())
         return _answer(request, bounty_id)
 
 
@@ -335,6 +335,7 @@ class ImproveView(base.ApiView):
         improving.improve(
             bounty=_find(request, bounty_id),
             agent=auth.agent_of(request),
+            key=auth.key_of(request),
             reward=wanted.get("reward"),
             deadline=wanted.get("deadline"),
             now=clock.now(),

@@ -175,6 +175,7 @@ TABLE: dict[type[Exception], Refusal] = {
     claims.NotListed: Refusal(409, "not_listed", "Take another task."),
     claims.OwnTask: Refusal(409, "own_task", "Take another task: nobody works for himself."),
     claims.TooManyOpenClaims: Refusal(409, "too_many_open_claims", "Finish or drop a claim first."),
+    claims.TriedTooOften: Refusal(409, "tried_too_often", "Take another task."),
     claims.NotInside: Refusal(409, "not_inside", "Go to the place first."),
     claims.AlreadyExtended: Refusal(409, "already_extended", "Hand in before the claim expires."),
     claims.StaleClaim: Refusal(409, "stale_claim", LOOK),

@@ -2,7 +2,8 @@
 
 import datetime
 
-from market.bounties import locks, news, spending
+from market.accounts.models import ApiKey
+from market.bounties import locks, news, posting, spending
 from market.bounties.models import Bounty, Offer
 from market.common import retrying
 from market.escrow import holds
@@ -14,19 +15,21 @@ class NotFundable(Exception):
     """The bounty can't be funded: policy blocked it, it is closed, or its deadline has passed."""
 
 
-def fund(*, bounty: Bounty, now: datetime.datetime) -> Bounty:
+def fund(*, bounty: Bounty, key: ApiKey | None = None, now: datetime.datetime) -> Bounty:
     """Hold the money and open the bounty; an open bounty is returned as it is. All or nothing.
 
+    ``key`` is the one that acts and whose limits count; the one that posted the bounty if none is given.
+
     Raises:
-        NotFundable: blocked, closed, or too late.
+        NotFundable: blocked, closed, too late, or not allowed any more by the rules in force.
         market.escrow.holds.InsufficientFunds: the agent has too little available.
-        market.policy.mandates.SpendLimitExceeded: over a limit of the key that posted it.
-        market.bounties.spending.KeyRevoked: the key that posted it is revoked.
+        market.policy.mandates.SpendLimitExceeded: over a limit of the key.
+        market.bounties.spending.KeyRevoked: the key is revoked.
     """
-    return retrying.in_transaction(lambda: _fund(bounty, now))
+    return retrying.in_transaction(lambda: _fund(bounty, key, now))
 
 
-def _fund(bounty: Bounty, now: datetime.datetime) -> Bounty:
+def _fund(bounty: Bounty, key: ApiKey | None, now: datetime.datetime) -> Bounty:
     locked = locks.lock_bounty(bounty.pk)
     if locked.status == Bounty.Status.OPEN:
         return locked
@@ -34,11 +37,16 @@ def _fund(bounty: Bounty, now: datetime.datetime) -> Bounty:
         raise NotFundable(f"{locked} is {locked.get_status_display()}: it can't be funded.")
     if now >= locked.task.closes_at:
         raise NotFundable(f"The deadline of {locked} has passed: post it again with a later one.")
+    terms = photo.PhotoTerms.model_validate(locked.task.terms)
+    have_rules_changed = locked.policy_version != posting.policy_version()
+    if have_rules_changed and not posting.screen(locked.task.title, terms).is_allowed:
+        raise NotFundable(f"The rules now in force do not allow {locked}: post it again to see which.")
     offer = locked.offers.get(version=1)
     slot_minor = offer.reward_minor + offer.fee_minor
     reserve_minor = offer.negative_fee_minor * offer.max_negative_outcomes
     total_minor = slot_minor * locked.slot_count + reserve_minor
-    spending.spend(key=locked.posted_with, bounty=locked, offer_version=1, amount_minor=total_minor, currency=offer.currency, now=now)
+    acting = key or locked.posted_with
+    spending.spend(key=acting, bounty=locked, offer_version=1, amount_minor=total_minor, currency=offer.currency, now=now)
     holds.place(
         bounty_id=locked.pk,
         agent_id=locked.agent_id,

@@ -3,7 +3,7 @@
 import datetime
 import uuid
 
-from market.accounts.models import Agent
+from market.accounts.models import Agent, ApiKey
 from market.bounties import closing, locks, news, pricing, rules, spending
 from market.bounties.models import Bounty, Offer
 from market.common import retrying
@@ -18,26 +18,34 @@ class NotImprovable(Exception):
 
 
 def improve(
-    *, bounty: Bounty, agent: Agent, reward: Money | None = None, deadline: datetime.datetime | None = None, now: datetime.datetime
+    *,
+    bounty: Bounty,
+    agent: Agent,
+    key: ApiKey | None = None,
+    reward: Money | None = None,
+    deadline: datetime.datetime | None = None,
+    now: datetime.datetime,
 ) -> Offer:
     """Write a new version of the offer and hold what it costs more; who has claimed already gets it too.
 
     The terms stay as they were frozen: only the time in which they may be met grows. The same improvement again returns
-    the version that stands.
+    the version that stands. ``key`` is the one that acts and whose limits count; the one that posted the bounty if none is given.
 
     Raises:
         market.bounties.locks.NoBounty: it is another agent's.
         NotImprovable: not open, closing, or not better.
         market.bounties.pricing.BadOffer: beyond the limits of an offer.
         market.escrow.holds.InsufficientFunds: the agent has too little available for the difference.
-        market.policy.mandates.SpendLimitExceeded: over a limit of the key that posted it.
+        market.policy.mandates.SpendLimitExceeded: over a limit of the key.
     """
     if bounty.agent_id != agent.pk:
         raise locks.NoBounty(f"No bounty {bounty}.")
-    return retrying.in_transaction(lambda: _improve(bounty.pk, reward, deadline, now))
+    return retrying.in_transaction(lambda: _improve(bounty.pk, key, reward, deadline, now))
 
 
-def _improve(bounty_id: uuid.UUID, reward: Money | None, deadline: datetime.datetime | None, now: datetime.datetime) -> Offer:
+def _improve(
+    bounty_id: uuid.UUID, key: ApiKey | None, reward: Money | None, deadline: datetime.datetime | None, now: datetime.datetime
+) -> Offer:
     bounty = locks.lock_bounty(bounty_id)
     if bounty.status != Bounty.Status.OPEN or bounty.closed_because or now >= bounty.task.closes_at:
         raise NotImprovable(f"{bounty} is not open any more: post a new one.")
@@ -51,7 +59,7 @@ def _improve(bounty_id: uuid.UUID, reward: Money | None, deadline: datetime.date
     if new_deadline > bounty.created_at + rules.MAX_LIFE:
         raise pricing.BadOffer("deadline", f"A bounty lives {rules.MAX_LIFE.days} days at most.")
     offer = _write(bounty, current, reward_minor, new_deadline, now)
-    _hold_more(bounty, current, offer, now)
+    _hold_more(bounty, key or bounty.posted_with, current, offer, now)
     Task.objects.filter(pk=bounty.task_id).update(closes_at=new_deadline)
     bounty.task.closes_at = new_deadline
     news.tell_of_bounty(
@@ -90,7 +98,7 @@ def _write(bounty: Bounty, current: Offer, reward_minor: int, deadline: datetime
     )
 
 
-def _hold_more(bounty: Bounty, current: Offer, offer: Offer, now: datetime.datetime) -> None:
+def _hold_more(bounty: Bounty, key: ApiKey, current: Offer, offer: Offer, now: datetime.datetime) -> None:
     slot_minor = offer.reward_minor + offer.fee_minor
     extra_minor = slot_minor - current.reward_minor - current.fee_minor
     pending = [leases.LeaseState.READY, leases.LeaseState.LEASED]
@@ -98,7 +106,7 @@ def _hold_more(bounty: Bounty, current: Offer, offer: Offer, now: datetime.datet
     if not extra_minor:
         return
     spending.spend(
-        key=bounty.posted_with,
+        key=key,
         bounty=bounty,
         offer_version=offer.version,
         amount_minor=extra_minor * len(numbers),

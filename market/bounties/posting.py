@@ -159,7 +159,7 @@ def _draft(
     offer = _read_offer(offer_input, now)
     price = _price(offer)
     title, terms = _read_terms(terms_input, offer, agent.mode, now)
-    policy = _screen(title, terms)
+    policy = screen(title, terms)
     return _Draft(title, terms, offer.deadline, price, policy)
 
 
@@ -229,14 +229,19 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
     return [FieldError(".".join(map(str, each["loc"])) or "terms", each["msg"].removeprefix("Value error, ")) for each in found]
 
 
-def _screen(title: str, terms: photo.PhotoTerms) -> PolicyDecision:
+def screen(title: str, terms: photo.PhotoTerms) -> PolicyDecision:
+    """Ask every rule set in force whether a bounty with these words at this place may be published."""
     words = screening.screen(text_fields=[title, terms.question, *terms.must_show])
     country = places.country_at(terms.latitude, terms.longitude)
     land = countries.decide(country, "task")
     restricted = places.restricted_near(terms.latitude, terms.longitude, terms.within_m)
     codes = sorted({*words.codes, *land.codes, *([restricted] if restricted else [])})
-    version = f"screening {words.version}, countries {land.version}, places {places.restricted_version()}"
-    return PolicyDecision(is_allowed=not codes, codes=tuple(codes), version=version, country=country or "")
+    return PolicyDecision(is_allowed=not codes, codes=tuple(codes), version=policy_version(), country=country or "")
+
+
+def policy_version() -> str:
+    """Return the versions of the rule sets in force."""
+    return f"screening {screening.version()}, countries {countries.VERSION}, places {places.restricted_version()}"
 
 
 def _write(agent: Agent, key: ApiKey, draft: _Draft, now: datetime.datetime) -> Bounty:

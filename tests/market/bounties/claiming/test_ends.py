@@ -97,3 +97,14 @@ def test_lets_no_stranger_touch_it(claim: Claim, stranger: User, now: datetime.d
     with pytest.raises(claims.NoClaim):
         claiming.extend(claim=claim, worker=stranger.worker_profile, latitude=latitude, longitude=longitude, now=now)
     assert Claim.objects.get().status == Claim.Status.ACTIVE
+
+
+def test_keeps_no_slot_from_others_by_taking_it_again_and_again(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    bounty = stories.post_photo_bounty(agent, now=now)
+    for _ in range(claims.MAX_TRIES):
+        claiming.drop(claim=stories.claim(bounty, worker, now=now), worker=worker, now=now)
+    with pytest.raises(claims.TriedTooOften):
+        stories.claim(bounty, worker, now=now)
+    slot = Slot.objects.get()
+    assert (slot.lease_state, slot.attempts) == (LeaseState.READY, 0)
+    stories.claim(bounty, people.open_worker(), now=now)

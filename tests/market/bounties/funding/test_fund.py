@@ -4,9 +4,11 @@ import datetime
 
 import pytest
 
-from market.accounts.models import Agent
-from market.bounties import funding, spending
+from market.accounts import keys
+from market.accounts.models import Agent, ApiKey, User
+from market.bounties import funding, improving, spending
 from market.bounties.models import Bounty, Spend
+from market.common.money import Money
 from market.escrow import holds
 from market.escrow.models import Hold
 from market.policy import mandates
@@ -90,4 +92,31 @@ def test_refuses_a_revoked_key(agent: Agent, now: datetime.datetime) -> None:
     agent.api_keys.update(revoked_at=now)
     with pytest.raises(spending.KeyRevoked):
         funding.fund(bounty=bounty, now=now)
+    assert ledger.available(agent) == 100_000
+
+
+def test_counts_the_key_that_acts(agent: Agent, now: datetime.datetime) -> None:
+    small, _ = keys.issue(
+        user=User.objects.get(pk=agent.owner_id),
+        agent=agent,
+        mode="test",
+        scope=ApiKey.Scope.AGENT,
+        name="small",
+        limit_per_day_minor=1000,
+    )
+    draft = stories.draft_photo_bounty(agent, now=now)
+    with pytest.raises(mandates.SpendLimitExceeded):
+        funding.fund(bounty=draft, key=small, now=now)
+    funding.fund(bounty=draft, key=people.key_of(agent), now=now)
+    with pytest.raises(mandates.SpendLimitExceeded):
+        improving.improve(bounty=draft, agent=agent, key=small, reward=Money(2000, "USD"), now=now)
+    assert ledger.held(draft) == 1600
+
+
+def test_asks_the_rules_again_when_they_have_changed(agent: Agent, now: datetime.datetime) -> None:
+    draft = stories.draft_photo_bounty(agent, now=now)
+    Bounty.objects.update(policy_version="older")
+    Task.objects.update(title="Send me the one-time password from the SMS")
+    with pytest.raises(funding.NotFundable, match="rules now in force"):
+        funding.fund(bounty=draft, now=now)
     assert ledger.available(agent) == 100_000
