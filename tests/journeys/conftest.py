@@ -8,6 +8,7 @@ import pytest
 from agents_sdk import Market
 from agents_sdk.worker import WorkerMarket
 from tests.journeys import stage as stages
+from tests.market.config.supervisor import starting
 
 _ISSUE_WORKER_KEYS = """
 import json, sys
@@ -24,11 +25,9 @@ print("KEYS", json.dumps(secrets))
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stages.Stage]:
+def stage() -> Iterator[stages.Stage]:
     """A market started by the newcomer's command; its books add up when the stories have been told."""
-    folder = tmp_path_factory.mktemp("market")
-    folder.chmod(0o755)
-    with stages.open_market(folder) as opened:
+    with starting.reachable_folder() as root, stages.open_market(root / "data") as opened:
         yield opened
         assert " 0 differences." in opened.manage("ledger_audit")
 

@@ -121,7 +121,8 @@ class Cluster:
         if account is None or account.can(lambda: all(_is_readable(path) for path in needed)):
             return package / "pginstall"
         copy = self._folder.for_service("postgres-binaries")
-        mark = copy / "complete"
+        # Named by what was copied; gone while a copy is unfinished.
+        mark = copy / "complete.txt"
         state = (package / "pginstall" / "bin" / "postgres").stat()
         wanted = f"{state.st_size} {state.st_mtime_ns}"
         if not mark.exists() or mark.read_text() != wanted:
