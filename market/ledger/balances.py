@@ -52,8 +52,9 @@ def guarded_under(prefix: str) -> dict[str, int]:
 
 
 def guarded_like(*parts: str) -> dict[str, int]:
-    """Return the balances of all guarded accounts whose path has all the parts; it reads every account, for audits."""
-    rows = Account.objects.filter(*[Q(path__contains=part) for part in parts], is_guarded=True).values_list("path", "balance_minor")
+    """Return the balances of all guarded accounts that hold money and whose path has all the parts; it is for audits."""
+    filled = Account.objects.filter(*[Q(path__contains=part) for part in parts], is_guarded=True, balance_minor__gt=0)
+    rows = filled.values_list("path", "balance_minor")
     return {path: minor for path, minor in rows if minor is not None}
 
 

@@ -4,11 +4,15 @@
 -- INSERT of transfers and any write of balances and marks are refused unless the setting ledger.writer is on, which
 -- only the functions below put on, for as long as they run. That stops the ORM, the shell and mistakes. It does not
 -- stop the owner of the tables who means it: he may drop a trigger. Where that matters, let one role own the tables
--- and run the migrations, and give the role of the processes SELECT on the tables and EXECUTE on the functions only:
--- they run with their owner's rights (SECURITY DEFINER), so nothing else changes. ledger_audit finds either.
+-- and run the migrations, and give the role of the processes SELECT on the tables and EXECUTE on ledger_post,
+-- ledger_settled_seq and ledger_mark only (PUBLIC has EXECUTE by default: revoke it). They run with their owner's rights
+-- (SECURITY DEFINER), so nothing else changes; a test does it. ledger_audit finds what was done past them.
 
 -- No CACHE: a session that keeps numbers back could use one below a mark that is already taken.
 CREATE SEQUENCE ledger_transfer_order AS bigint OWNED BY ledger_transfer.seq;
+
+-- Room in each page for new versions of its rows: a balance then moves without touching the three indexes.
+ALTER TABLE ledger_account SET (fillfactor = 50);
 
 -- Post a batch of transfers in arrival order; the answer has one word an item, in the same order:
 --   POSTED             recorded, and the guarded balances moved

@@ -44,7 +44,7 @@ def money_page(request: HttpRequest, worker: WorkerProfile) -> HttpResponse:
 
 
 def _page(request: HttpRequest, worker: WorkerProfile, *, error: str = "", status: int = 200) -> HttpResponse:
-    sent = Payout.objects.filter(worker=worker, mode=worker.mode).order_by("-id")[:_SHOWN]
+    sent = Payout.objects.filter(worker=worker, mode=worker.mode).order_by("-created_at")[:_SHOWN]
     context: pages.Context = {
         "purses": reads.purses_of(worker),
         "payouts": [(payout, Money(payout.amount_minor, payout.currency)) for payout in sent],
