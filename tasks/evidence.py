@@ -7,6 +7,7 @@ what a poster sees before acceptance is the watermarked preview; neither carries
 import hashlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -226,7 +227,8 @@ def _run_child(raw: bytes) -> bytes:
             try:
                 return _read_until(child.stdout.fileno(), deadline)
             finally:
-                child.kill()
+                # With whatever it started: it leads a session of its own, and is not waited for yet, so the number is still its.
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 def _read_until(descriptor: int, deadline: float) -> bytes:

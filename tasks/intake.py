@@ -2,7 +2,8 @@
 
 It gives up what it does not need (address space, CPU time, files) before it reads the first byte, and imports
 nothing of ours. What it does not protect from: a decoder taken over by the file may still read what its user may
-read and answer with a picture of its choosing; it can't write files, outlive its clock or exhaust the machine.
+read, reach the network, and answer with a picture of its choosing. It can't write files or exhaust this machine, and
+its process group ends with its clock.
 
 Protocol: the file on standard input; on standard output three lengths (big-endian, 4 bytes each), then a JSON
 header, the display copy and the preview. A file that is refused gives a header with ``reason`` and no pictures.

@@ -102,13 +102,8 @@ def _check(case: Case, now: datetime.datetime) -> None:
     copies = _copies(measured)
     photos = tuple(_photo_facts(file, picture) for file, picture in measured)
     facts = _facts(submission, terms, photos=photos, copies=copies)
-    ran: list[policy.Ran] = []
-    for check in policy.first_checks(submission.task.kind):
-        if not photos and check.name in _OF_PICTURES:
-            continue
-        ran += _run(check, facts, submission)
-        if policy.failed_hard(ran):
-            break
+    kind = submission.task.kind
+    ran = _run([check for check in policy.first_checks(kind) if photos or check.name not in policy.OF_PHOTOS], facts, submission)
     is_rejected = any(one.result.outcome == CheckRun.Outcome.FAIL for one in ran) and _conclude(submission, ran) is policy.Conclusion.REJECT
     if is_rejected:
         _reject(case, submission, now)
@@ -121,16 +116,11 @@ def _check(case: Case, now: datetime.datetime) -> None:
             _leave(case, stage=_Stage.DECIDE)
 
 
-_OF_PICTURES = frozenset({"size", "exact_copy", "sharpness", "exposure", "near_copy"})
-
-
 def _judge(case: Case, now: datetime.datetime) -> None:
     """Run the checks over the readings and conclude."""
     submission = _submission(case)
     facts = _facts_of_readings(case, submission)
-    ran = _ran_before(submission)
-    for check in policy.reading_checks(submission.task.kind):
-        ran += _run(check, facts, submission)
+    ran = _ran_before(submission) + _run(policy.reading_checks(submission.task.kind), facts, submission)
     conclusion = _conclude(submission, ran)
     if conclusion is policy.Conclusion.REJECT:
         _reject(case, submission, now)
@@ -277,10 +267,11 @@ def _facts(
 
 
 def _facts_of_readings(case: Case, submission: Submission) -> CaseFacts:
-    done = VisionRun.objects.filter(case=case, lease_state=leases.LeaseState.DONE).select_related("evidence__submission__task")
+    read_runs = VisionRun.objects.filter(case=case, lease_state=leases.LeaseState.DONE).select_related("evidence__submission__task")
+    done = list(read_runs.order_by("created_at", "pk"))
     nearest: float | None = None
     scores: list[list[float]] = []
-    for run in done.order_by("created_at", "pk"):
+    for run in done:
         read = shapes.Readings.model_validate(run.readings)
         scores.append(read.phrase_scores)
         descriptor = fingerprints.keep_descriptor(evidence=run.evidence, model_hash=run.model_hash, vector=read.vector())
@@ -304,18 +295,25 @@ def _limits(case: Case, model_hashes: set[str]) -> Limits | None:
     return Limits(found.accept_at, found.retake_below)
 
 
-def _run(check: checks.Check, facts: CaseFacts, submission: Submission) -> list[policy.Ran]:
-    """Run one check and keep its results; run again, it writes the same rows."""
-    started = time.perf_counter()
-    results = check.run(facts)
-    cost_ms = (time.perf_counter() - started) * 1000
+def _run(chosen: Sequence[checks.Check], facts: CaseFacts, submission: Submission) -> list[policy.Ran]:
+    """Run checks in order, to the first hard fail, and keep their results; run again, it writes the same rows."""
+    ran: list[policy.Ran] = []
+    rows: list[CheckRun] = []
+    for check in chosen:
+        started = time.perf_counter()
+        results = check.run(facts)
+        cost_ms = (time.perf_counter() - started) * 1000
+        ran += [policy.Ran(check, result) for result in results]
+        rows += [_row(check, result, submission, cost_ms) for result in results]
+        if policy.failed_hard(ran):
+            break
     CheckRun.objects.bulk_create(
-        [_row(check, result, submission, cost_ms) for result in results],
+        rows,
         update_conflicts=True,
         unique_fields=["submission", "check_name", "check_version", "criterion"],
         update_fields=["outcome", "reason_code", "score", "facts", "cost_ms"],
     )
-    return [policy.Ran(check, result) for result in results]
+    return ran
 
 
 def _row(check: checks.Check, result: CheckResult, submission: Submission, cost_ms: float) -> CheckRun:
@@ -334,7 +332,7 @@ def _row(check: checks.Check, result: CheckResult, submission: Submission, cost_
 
 def _ran_before(submission: Submission) -> list[policy.Ran]:
     first = {check.name: check for check in policy.first_checks(submission.task.kind)}
-    rows = CheckRun.objects.filter(submission=submission, check_name__in=first).order_by("created_at", "pk")
+    rows = CheckRun.objects.filter(submission=submission, check_name__in=first).order_by("check_name")
     return [
         policy.Ran(first[row.check_name], CheckResult(row.criterion, CheckRun.Outcome(row.outcome), row.reason_code, row.score))
         for row in rows

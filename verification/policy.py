@@ -11,6 +11,8 @@ from verification.checks.result import CheckResult, Outcome
 FIRST_CHECKS = {
     "photo": ("time_window", "geofence", "exif", "capture_time", "size", "exact_copy", "sharpness", "exposure", "near_copy"),
 }
+# Those that say nothing where no photo was handed in.
+OF_PHOTOS = frozenset({"size", "exact_copy", "sharpness", "exposure", "near_copy"})
 READING_CHECKS = {"photo": ("learned_copy", "shows")}
 
 # The one that stands for a criterion on which several checks spoke.
