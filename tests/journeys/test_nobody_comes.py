@@ -12,4 +12,4 @@ def test_everything_is_returned_when_nobody_claims(market: Market) -> None:
     after = answer.bounty.held
     assert isinstance(after, models.Held)
     assert (after.held.amount, after.captured.amount) == ("0.00", "0.00")
-    assert (after.funded.amount, after.returned.amount) == ("2.20", "2.20")
+    assert (after.funded.amount, after.returned.amount) == ("2.70", "2.70")
