@@ -5,6 +5,7 @@ import hashlib
 import re
 import secrets
 
+from django.db import transaction
 from django.db.models import Q
 
 from market.accounts.models import Agent, ApiKey, User
@@ -98,9 +99,12 @@ def authenticate(secret: str) -> ApiKey:
 
 
 def note_use(*, key: ApiKey, now: datetime.datetime) -> None:
-    """Keep roughly when a key was last used; at most one write an hour."""
+    """Keep roughly when a key was last used; at most one write an hour, and none while somebody works on the row."""
     if key.last_used_at is None or now - key.last_used_at > USE_IS_NOTED_EVERY:
-        ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_NOTED_EVERY), pk=key.pk).update(last_used_at=now)
+        # A spend holds this row until it commits: whoever calls with the same key meanwhile must not wait for it here.
+        with transaction.atomic():
+            free = ApiKey.objects.filter(pk=key.pk).select_for_update(skip_locked=True, no_key=True).values("pk")
+            ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_NOTED_EVERY), pk__in=free).update(last_used_at=now)
 
 
 def revoke(*, key: ApiKey, now: datetime.datetime) -> None:
