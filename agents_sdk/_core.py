@@ -312,7 +312,7 @@ def as_curl(call: Call[T], options: Options) -> str:
 
 def _request(call: Call[T], options: Options) -> HttpRequest:
     headers = {
-        "Accept": "*/*" if call.largest_reply_bytes != LARGEST_JSON_BYTES else "application/json",
+        "Accept": "application/json, */*",
         "Accept-Encoding": "identity",
         "User-Agent": f"atoms-python/{_version.__version__}",
     }

@@ -204,12 +204,14 @@ class Bounty(Model):
     kind: Code = "photo"
     title: Words = ""
     question: Words = ""
+    must_show: tuple[Words, ...] = ()
     criteria: tuple[Criterion, ...] = ()
     place: Place | None = None
     reward: Money
     fee: Money | None = None
+    negative_fee: Money | None = None
     reserve: Money | None = None
-    held: Held | Money | None = None
+    held: Held | None = None
     slots: int = 1
     deadline: datetime.datetime | None = None
     terms_hash: DigestOrEmpty = ""
