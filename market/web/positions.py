@@ -11,7 +11,7 @@ _KEPT_S = 12 * 3600
 # About 100 m: enough to sort a list by.
 _DECIMALS = 3
 _NUMBER = r"[+-]?\d{1,3}(?:\.\d{1,12})?"
-_PAIR = re.compile(rf"(?<![\d.])({_NUMBER})\s*°?\s*([NS]?)\s*[,;/ ]\s*({_NUMBER})\s*°?\s*([EW]?)(?![\d.])")
+_PAIR = re.compile(rf"(?<![\w.])({_NUMBER})\s*°?\s*([NS]?)\s*[,;/ ]\s*({_NUMBER})\s*°?\s*([EW]?)(?![\d.])")
 
 
 class NoPlace(ValueError):

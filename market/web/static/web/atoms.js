@@ -19,18 +19,16 @@ function metres(latitude, longitude, toLatitude, toLongitude) {
   return 2 * 6371008.8 * Math.asin(Math.min(1, Math.sqrt(a)));
 }
 
-// ---- Times in the phone's own words
+// ---- Times in the phone's own clock
 function writeTimes(root) {
-  const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always", style: "short" });
   const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   for (const time of root.querySelectorAll("time")) {
     const moment = new Date(time.dateTime), minutes = (moment - Date.now()) / 60_000;
     time.title = clock.format(moment);
     if ("at" in time.dataset) time.textContent = clock.format(moment);
     else if (minutes <= 0) time.textContent = "over";
-    else if (minutes < 90) time.textContent = relative.format(Math.ceil(minutes), "minute");
-    else if (minutes < 2880) time.textContent = relative.format(Math.round(minutes / 60), "hour");
-    else time.textContent = relative.format(Math.round(minutes / 1440), "day");
+    else if (minutes < 90) time.textContent = `in ${Math.max(1, Math.round(minutes))} min`;
+    else time.textContent = minutes < 2880 ? `in ${Math.round(minutes / 60)} h` : `in ${Math.round(minutes / 1440)} days`;
   }
 }
 
