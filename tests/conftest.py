@@ -11,7 +11,7 @@ from market.ledger import audit
 from market.ledger.models import Transfer
 from tests import edges
 
-pytest_plugins = ["tests.people"]
+pytest_plugins = ["tests.people", "tests.browser"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

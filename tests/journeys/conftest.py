@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from playwright.sync_api import Page
 
 from agents_sdk import Market
 from agents_sdk.worker import WorkerMarket
+from tests.journeys import phone as phones
 from tests.journeys import stage as stages
 from tests.market.config.supervisor import starting
 
@@ -53,3 +55,13 @@ def hire(stage: stages.Stage) -> Iterator[Callable[..., list[WorkerMarket]]]:
     yield make
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def phone(stage: stages.Stage, open_phone_at: Callable[..., Page]) -> Iterator[phones.Phone]:
+    """A phone that nobody has used yet, at the stories' place. Its pages run without an error."""
+    page = open_phone_at(stage.url)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    yield phones.Phone(page)
+    assert broken == []
