@@ -225,6 +225,8 @@ def run(simulated: SimulatedWorker, *, pause: Callable[[float], None] = time.sle
 def main() -> int:
     """Run one simulated worker with ATOMS_API_KEY and ATOMS_URL until SIGTERM; return the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s simulated worker: %(message)s")
+    # Its line for every request would hide what the worker does.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
     if not os.environ.get("ATOMS_API_KEY", "").startswith("test_worker_"):
         _log.error("Set ATOMS_API_KEY to a test_worker_ key: simulated work exists in test mode only.")
