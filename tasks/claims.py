@@ -3,10 +3,10 @@
 import datetime
 import uuid
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from tasks import leases
-from tasks.models import Claim, Slot, Task, WorkerProfile
+from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
 
 # One open claim for a new worker, one more for every 5 accepted submissions, 5 at most.
 BASE_OPEN_CLAIMS = 1
@@ -14,6 +14,8 @@ ACCEPTED_PER_OPEN_CLAIM = 5
 MAX_OPEN_CLAIMS = 5
 # How often one worker may take a task and drop it or let it expire: a slot is not to be kept from others.
 MAX_TRIES = 3
+
+_HANDED_IN = Submission.objects.filter(claim=OuterRef("pk"))
 
 
 class NotClaimable(Exception):
@@ -70,8 +72,16 @@ def limit_of(worker: WorkerProfile) -> int:
 
 
 def open_claims(worker_id: uuid.UUID) -> Q:
-    """Return the condition for claims of a worker that still keep a slot from others."""
-    return Q(worker_id=worker_id, status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED), ended_at__isnull=True)
+    """Return the condition for claims of a worker that still keep a slot from others.
+
+    The slot says it, not the claim's status: one whose retake was dropped keeps its slot while the rejection may be appealed.
+    """
+    return Q(worker_id=worker_id, slot__lease_state=leases.LeaseState.LEASED, slot__token=F("slot_token"))
+
+
+def used_up(worker_id: uuid.UUID) -> Q:
+    """Return the condition for claims of a worker after which he gets no other slot of the same task."""
+    return Q(worker_id=worker_id) & (Q(status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED)) | Exists(_HANDED_IN))
 
 
 def take(
@@ -88,7 +98,7 @@ def take(
     """
     worker = WorkerProfile.objects.select_for_update(no_key=True).get(pk=worker_id)
     _require_right_to_claim(task, worker)
-    earlier = Claim.objects.filter(task=task, worker=worker, status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED)).first()
+    earlier = Claim.objects.filter(used_up(worker.pk), task=task).first()
     if earlier is not None:
         if earlier.status == Claim.Status.ACTIVE and earlier.expires_at > now:
             return earlier, False
@@ -98,7 +108,9 @@ def take(
     held = Claim.objects.filter(open_claims(worker.pk)).count()
     if held >= limit_of(worker):
         raise TooManyOpenClaims(f"You hold {held} open claims and may hold {limit_of(worker)}: finish or drop one first.")
-    lease_s = min(lease_s, int((task.closes_at - now).total_seconds()))
+    lease_s = min(lease_s, _seconds(task.closes_at - now))
+    if not lease_s:
+        raise NotListed(f"{task} is over, or ends within a second.")
     slot = _take_slot(task, worker, lease_s=lease_s, now=now)
     claim = Claim.objects.create(
         task=task,
@@ -152,14 +164,14 @@ def extend(*, claim: Claim, by_s: int, now: datetime.datetime) -> None:
     claim.expires_at, claim.is_extended = until, True
 
 
-def hand_in(*, claim: Claim, now: datetime.datetime) -> None:
+def hand_in(*, claim: Claim, is_retake: bool, now: datetime.datetime) -> None:
     """Mark an active claim submitted and keep its slot without a time limit.
 
     Raises:
-        StaleClaim: not active any more, or its time is over.
+        StaleClaim: not active any more, its time is over, or its retake began while the first submission was handed in.
     """
-    moved = Claim.objects.filter(pk=claim.pk, status=Claim.Status.ACTIVE, expires_at__gt=now).update(status=Claim.Status.SUBMITTED)
-    if not moved:
+    active = Claim.objects.filter(pk=claim.pk, status=Claim.Status.ACTIVE, expires_at__gt=now, is_retake_used=is_retake)
+    if not active.update(status=Claim.Status.SUBMITTED):
         raise StaleClaim(f"{claim} is not active any more: claim the task again if it is still open.")
     _held_slot(claim).update(lease_until=None)
     claim.status = Claim.Status.SUBMITTED

@@ -22,7 +22,7 @@ def open_tasks(*, mode: str, now: datetime.datetime) -> QuerySet[Task]:
 
 def open_tasks_for(worker: WorkerProfile, *, now: datetime.datetime) -> QuerySet[Task]:
     """Return open tasks that this worker may claim: of his mode, not his own, not claimed by him before."""
-    his = Claim.objects.filter(task=OuterRef("pk"), worker=worker, status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED))
+    his = Claim.objects.filter(claims.used_up(worker.pk), task=OuterRef("pk"))
     return open_tasks(mode=worker.mode, now=now).exclude(owner_id=worker.pk).exclude(Exists(his))
 
 

@@ -51,7 +51,9 @@ def settle_unpaid(*, bounty: Bounty, submission: Submission, actor: news.Actor, 
     if not submissions.finalise(submission=submission, now=now):
         return None
     settlement = _write_unpaid(bounty, submission, now)
-    WorkerProfile.objects.filter(pk=submission.worker_id).update(rejected_count=F("rejected_count") + 1)
+    # That nobody could tell is no mark against the worker.
+    if submission.status == _Status.REJECTED:
+        WorkerProfile.objects.filter(pk=submission.worker_id).update(rejected_count=F("rejected_count") + 1)
     news.tell_of_settlement(bounty, settlement, type="submission.final", actor=actor)
     claim = Claim.objects.select_related("task").get(pk=submission.claim_id)
     if claim.status != Claim.Status.ACTIVE and not claims.has_unsettled_work(claim):

@@ -113,7 +113,7 @@ def _receive(claim: Claim, handed_in: submissions.HandedIn, now: datetime.dateti
     else:
         bounty = Bounty.objects.select_related("task", "agent").get(task_id=claim.task_id)
         current = Claim.objects.select_related("task").get(pk=claim.pk)
-    claims.hand_in(claim=current, now=now)
+    claims.hand_in(claim=current, is_retake=is_retake, now=now)
     submission = submissions.receive(claim=current, handed_in=handed_in, now=now)
     news.tell_of_submission(bounty, submission, type="submission.received", actor="worker")
     _open_case(bounty, submission, now)

@@ -6,10 +6,11 @@ import uuid
 import pytest
 
 from market.accounts.models import Agent, User
-from market.bounties import cancellation, claiming
-from tasks import claims, geo
+from market.bounties import cancellation, claiming, disputes, submitting
+from market.bounties.models import Bounty
+from tasks import claims, geo, queries
 from tasks.leases import LeaseState
-from tasks.models import Claim, Mode, Slot, WorkerProfile
+from tasks.models import Claim, Mode, Slot, Submission, WorkerProfile
 from tests import people, stories
 
 HOUR = datetime.timedelta(hours=1)
@@ -72,6 +73,7 @@ def test_refuses_when_every_slot_is_taken(agent: Agent, worker: WorkerProfile, n
 def test_refuses_at_the_end_of_the_window(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
     bounty = stories.post_photo_bounty(agent, now=now, deadline=now + HOUR)
     refused(claims.NotListed, bounty.task_id, worker, now + HOUR)
+    refused(claims.NotListed, bounty.task_id, worker, now + HOUR - datetime.timedelta(microseconds=1))
     stories.claim(bounty, worker, now=now + HOUR - datetime.timedelta(seconds=1))
 
 
@@ -134,6 +136,33 @@ def test_gives_one_slot_to_a_person(agent: Agent, worker: WorkerProfile, now: da
     bounty = stories.post_photo_bounty(agent, slots=2, now=now)
     stories.accepted(bounty, worker, now=now)
     refused(claims.AlreadyClaimed, bounty.task_id, worker, now)
+
+
+def rejected_without_retake(bounty: Bounty, worker: WorkerProfile, now: datetime.datetime) -> Submission:
+    """A rejection that may be appealed, under a claim whose retake the worker has dropped."""
+    submission = stories.rejected(bounty, worker, now=now)
+    retaken = submitting.start_retake(claim=submission.claim, worker=worker, now=now)
+    claiming.drop(claim=retaken, worker=worker, now=now)
+    submission.refresh_from_db()
+    return submission
+
+
+def test_gives_no_second_slot_to_who_dropped_his_retake(agent: Agent, now: datetime.datetime) -> None:
+    """Or an appeal would pay him twice for one task."""
+    worker = people.open_worker(accepted_count=20)
+    bounty = stories.post_photo_bounty(agent, slots=2, now=now)
+    stories.appeal(rejected_without_retake(bounty, worker, now), now=now)
+    refused(claims.AlreadyClaimed, bounty.task_id, worker, now)
+    assert list(queries.open_tasks_for(worker, now=now)) == []
+
+
+def test_counts_a_slot_that_is_kept_for_an_appeal_as_open(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    """Or one worker could keep any number of slots for days by dropping his retakes."""
+    first, second = (stories.post_photo_bounty(agent, now=now) for _ in range(2))
+    submission = rejected_without_retake(first, worker, now)
+    refused(claims.TooManyOpenClaims, second.task_id, worker, now)
+    disputes.waive(submission=submission, worker=worker, now=now)
+    stories.claim(second, worker, now=now)
 
 
 def test_is_not_hindered_by_the_workers_own_lapsed_claim(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:

@@ -154,3 +154,5 @@ def test_pays_nothing_for_an_inconclusive_verdict_and_opens_the_slot(bounty: Bou
     assert settled.kind == Settlement.Kind.UNPAID
     assert submission.final_at == now
     assert (Slot.objects.get().lease_state, ledger.held(bounty), ledger.earned(worker)) == (LeaseState.READY, 1600, 0)
+    worker.refresh_from_db()
+    assert worker.rejected_count == 0

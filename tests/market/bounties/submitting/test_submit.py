@@ -115,6 +115,15 @@ def test_lets_no_stranger_hand_in(claim: Claim, stranger: User, now: datetime.da
     assert not Submission.objects.exists()
 
 
+def test_takes_no_first_submission_once_the_retake_has_begun(claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
+    """A second first submission that was held up until then would come to the retake's place without ending the rejection."""
+    stories.settle(hand_in(claim, now, "a"), "REJECTED", now=now)
+    retaken = submitting.start_retake(claim=claim, worker=worker, now=now)
+    with pytest.raises(claims.StaleClaim):
+        claims.hand_in(claim=retaken, is_retake=False, now=now)
+    assert Claim.objects.get().status == Claim.Status.ACTIVE
+
+
 def test_moves_no_money(agent: Agent, bounty: Bounty, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
     stories.submit(claim, now=now)
     assert (ledger.held(bounty), ledger.available(agent), ledger.earned(worker)) == (1600, 98_400, 0)
