@@ -43,6 +43,17 @@ class BearerKey(authentication.BaseAuthentication):
         return "Bearer"
 
 
+class SessionReader(authentication.BaseAuthentication):
+    """Whoever is signed in to the pages, for views that only read: a cookie alone changes nothing here."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        """Return the session's user, if there is one."""
+        user = getattr(request._request, "user", None)
+        if request.method in permissions.SAFE_METHODS and isinstance(user, User) and user.is_active:
+            return user, None
+        return None
+
+
 class HasScope(permissions.BasePermission):
     """Lets a key pass whose scope the view names for the method; ``scopes`` is a set, or one by method."""
 
@@ -93,6 +104,17 @@ def worker_of(request: Request) -> WorkerProfile:
     if worker is None:
         raise problems.NotAWorker(f"The owner of this key is not a worker in {key.mode} mode.")
     return worker
+
+
+class SessionInSchema(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes `SessionReader` in the OpenAPI schema."""
+
+    target_class = "market.api.auth.SessionReader"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:  # noqa: ARG002
+        """Return the security scheme."""
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "The session of the pages, for media only."}
 
 
 class BearerKeyInSchema(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,11 +26,12 @@ Row = TypeVar("Row", bound=Model)
 class ApiView(APIView):
     """A view that names who may call it."""
 
-    authentication_classes = (auth.BearerKey,)
+    authentication_classes: Sequence[type[BaseAuthentication]] = (auth.BearerKey,)
     permission_classes = (auth.HasScope,)
     throttle_classes = (throttles.Rate,)
     parser_classes: Sequence[type[BaseParser]] = (parsing.JsonBody,)
     schema = ApiSchema()
+    http_method_names = ["get", "head", "post", "delete"]
     scopes: frozenset[ApiKey.Scope] | dict[str, frozenset[ApiKey.Scope]] = auth.AGENT
 
 

@@ -27,6 +27,7 @@ _HEADERS = {
 class MediaView(base.ApiView):
     """Display copies and previews."""
 
+    authentication_classes = (auth.BearerKey, auth.SessionReader)
     scopes = auth.ANYBODY
 
     @extend_schema(operation_id="media_get", responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
@@ -57,16 +58,9 @@ def respond(content: BinaryIO, *, content_type: str, name: str) -> FileResponse:
 def _viewer(request: Request) -> str:
     if isinstance(request.auth, ApiKey):
         return media_links.viewer_with_key(request.auth.pk)
-    user = _signed_in(request)
-    if user is None:
+    if not isinstance(request.user, User):
         raise problems.NoViewer("Neither an API key nor a session was sent.")
-    return media_links.viewer_with_session(user.pk)
-
-
-def _signed_in(request: Request) -> User | None:
-    """Return who is signed in to the pages; this view only reads, so the session's cookie is enough."""
-    user = getattr(request._request, "user", None)
-    return user if isinstance(user, User) and user.is_active else None
+    return media_links.viewer_with_session(request.user.pk)
 
 
 def _visible(request: Request) -> QuerySet[Evidence]:
@@ -77,8 +71,8 @@ def _visible(request: Request) -> QuerySet[Evidence]:
         if key.scope == ApiKey.Scope.AGENT:
             return rows.filter(submission__task__bounty__agent=key.agent_id)
         return rows.filter(submission__worker=key.user_id) if key.scope == ApiKey.Scope.WORKER else rows.none()
-    user = _signed_in(request)
-    assert user is not None
+    user = request.user
+    assert isinstance(user, User)
     if user.is_staff:
         return Evidence.objects.all()
     return Evidence.objects.filter(Q(submission__worker=user.pk) | Q(submission__task__owner=user.pk))
@@ -87,5 +81,5 @@ def _visible(request: Request) -> QuerySet[Evidence]:
 def _is_poster(request: Request, file: Evidence) -> bool:
     if isinstance(request.auth, ApiKey):
         return request.auth.scope == ApiKey.Scope.AGENT
-    user = _signed_in(request)
-    return user is not None and not user.is_staff and file.submission.worker_id != user.pk
+    user = request.user
+    return isinstance(user, User) and not user.is_staff and file.submission.worker_id != user.pk

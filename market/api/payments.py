@@ -200,9 +200,9 @@ class PayoutsView(base.ApiView):
     @once.once
     def post(self, request: Request) -> Response:
         """Ask for payable money at your bank; it is sent after this answer."""
-        wanted = once.read(PayoutInput, request)
+        worker, wanted = auth.worker_of(request), once.read(PayoutInput, request)
         payout = payouts.request(
-            worker=auth.worker_of(request),
+            worker=worker,
             mode=auth.key_of(request).mode,
             destination=wanted["destination"],
             amount=wanted["amount"],

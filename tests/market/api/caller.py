@@ -20,6 +20,7 @@ class Answer:
 
     response: HttpResponse
     status: int
+    # Parsed JSON, or the bytes of a file.
     body: Any
 
     def ok(self, status: int = 200) -> Any:
@@ -42,10 +43,10 @@ class Answer:
 class Caller:
     """One key, or none."""
 
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     client: Client = field(default_factory=Client)
 
-    def get(self, path: str, **params: object) -> Answer:
+    def get(self, path: str, **params: str | int) -> Answer:
         return self._answer(self.client.get(_path(path), params, headers=self._headers()))
 
     def delete(self, path: str) -> Answer:
@@ -60,17 +61,23 @@ class Caller:
         given = {**self._headers(str(uuid.uuid4())), **headers}
         return self._answer(self.client.post(_path(path), raw, content_type=content_type, headers=given))
 
-    def send(self, path: str, photos: list[bytes], *, key: str | None = None, **form: object) -> Answer:
+    def send(self, path: str, photos: list[bytes], form: Mapping[str, object] | None = None, *, key: str | None = None) -> Answer:
         files = [SimpleUploadedFile(f"{number}.jpg", photo, "image/jpeg") for number, photo in enumerate(photos)]
-        return self._answer(self.client.post(_path(path), {**form, "photo": files}, headers=self._headers(key or str(uuid.uuid4()))))
+        return self._answer(
+            self.client.post(_path(path), {**(form or {}), "photo": files}, headers=self._headers(key or str(uuid.uuid4())))
+        )
 
     def _headers(self, key: str = "") -> dict[str, str]:
         headers = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
         return {**headers, "Idempotency-Key": key} if key else headers
 
     def _answer(self, response: Any) -> Answer:
-        is_json = response.headers.get("Content-Type", "").endswith("json")
-        return Answer(response, response.status_code, response.json() if is_json else None)
+        if response.streaming:
+            body: Any = b"".join(response.streaming_content)
+            response.close()
+        else:
+            body = response.json() if response.headers.get("Content-Type", "").endswith("json") else None
+        return Answer(response, response.status_code, body)
 
 
 def calling_as(someone: Agent | WorkerProfile) -> Caller:

@@ -1,7 +1,5 @@
 """Callers of the API: an agent with money, a worker, a machine that is trusted with photos, and somebody else."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.core.cache import cache
 
@@ -13,10 +11,9 @@ from tests.market.api.caller import Caller, calling_as
 
 
 @pytest.fixture(autouse=True)
-def fresh_rates() -> Iterator[None]:
+def fresh_rates() -> None:
     """Begin with nothing counted: all tests call from one network."""
     cache.clear()
-    yield
 
 
 @pytest.fixture

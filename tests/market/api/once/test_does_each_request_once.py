@@ -17,7 +17,7 @@ from market.escrow.models import Hold
 from tasks.models import Submission, WorkerProfile
 from tests import people, photographs, racing, stories
 from tests.market.api import bodies
-from tests.market.api.caller import Answer, Caller, calling_as
+from tests.market.api.caller import Answer, Caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -143,7 +143,12 @@ def test_forgets_a_fault_of_ours(as_agent: Caller) -> None:
 def test_says_when_the_first_is_still_running(agent: Agent, as_agent: Caller) -> None:
     """Somebody holds the agent's money: the first request waits on it, the second is told to come back."""
     slow: list[Answer] = []
-    thread = threading.Thread(target=lambda: (slow.append(as_agent.post("bounties", bodies.bounty(), key="one")), connection.close()))
+
+    def post_slowly() -> None:
+        slow.append(as_agent.post("bounties", bodies.bounty(), key="one"))
+        connection.close()
+
+    thread = threading.Thread(target=post_slowly)
     holder = connection.copy()
     with holder.cursor() as cursor:
         cursor.execute("BEGIN; SELECT 1 FROM ledger_account FOR UPDATE")
@@ -206,7 +211,9 @@ def test_survives_kill(as_agent: Caller, moment: str) -> None:
     """Killed when the effect is done and its answer kept, but not committed; or when committed, but not answered."""
     url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + str(connection.settings_dict["NAME"])
     environment = {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "market.config.settings"}
-    killed = subprocess.run([sys.executable, "-c", KILLED, as_agent.secret, json.dumps(bodies.bounty()), moment], env=environment, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, as_agent.secret, json.dumps(bodies.bounty()), moment], env=environment, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert Bounty.objects.count() == (0 if moment == "before commit" else 1)
     answer = as_agent.post("bounties", bodies.bounty(), key="one")

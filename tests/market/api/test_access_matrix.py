@@ -1,0 +1,195 @@
+"""Who may call what, for every route of the URL configuration: a route without an entry fails, a foreign object is not found."""
+
+import functools
+
+import pytest
+from django.urls import URLPattern
+
+from market.accounts import keys
+from market.accounts.models import Agent, User
+from market.api import urls
+from market.events import delivery, feed
+from market.events.models import Delivery
+from tasks import evidence
+from tasks.models import Submission, WorkerProfile
+from tests import people, photographs, stories
+from tests.market.api.caller import Answer, Caller, calling_as
+from verification import vision_runs
+from verification.models import Case, VisionRun
+
+pytestmark = pytest.mark.django_db
+
+ROLES = ["nobody", "agent", "other_agent", "live_agent", "worker", "other_worker", "live_worker", "machine", "other_machine"]
+# Columns as in ROLES; "yes" is any answer but 401, 403 and 404.
+MATRIX = {
+    ("bounties", "GET"): "401 yes yes yes 403 403 403 403 403",
+    ("bounties", "POST"): "401 yes yes yes 403 403 403 403 403",
+    ("bounty", "GET"): "401 yes 404 404 403 403 403 403 403",
+    ("bounty-fund", "POST"): "401 yes 404 404 403 403 403 403 403",
+    ("bounty-cancel", "POST"): "401 yes 404 404 403 403 403 403 403",
+    ("bounty-improve", "POST"): "401 yes 404 404 403 403 403 403 403",
+    ("bounty-submissions", "GET"): "401 yes 404 404 403 403 403 403 403",
+    ("submission", "GET"): "401 yes 404 404 yes 404 404 403 403",
+    ("submission-review", "POST"): "401 yes 404 404 403 403 403 403 403",
+    ("submission-appeal", "POST"): "401 403 403 403 yes 404 404 403 403",
+    ("submission-waive", "POST"): "401 403 403 403 yes 404 404 403 403",
+    ("submission-receipt", "GET"): "401 404 404 404 404 404 404 403 403",
+    ("tasks", "GET"): "401 403 403 403 yes yes 403 403 403",
+    ("task", "GET"): "401 403 403 403 yes yes 403 403 403",
+    ("task-claims", "POST"): "401 403 403 403 yes yes 403 403 403",
+    ("claims", "GET"): "401 403 403 403 yes yes 403 403 403",
+    ("claim", "GET"): "401 403 403 403 yes 404 403 403 403",
+    ("claim-extend", "POST"): "401 403 403 403 yes 404 403 403 403",
+    ("claim-drop", "POST"): "401 403 403 403 yes 404 403 403 403",
+    ("claim-submissions", "POST"): "401 403 403 403 yes 404 403 403 403",
+    ("balance", "GET"): "401 yes yes yes yes yes 403 403 403",
+    ("deposits", "GET"): "401 yes yes yes 403 403 403 403 403",
+    ("deposits", "POST"): "401 yes yes yes 403 403 403 403 403",
+    ("payouts", "GET"): "401 403 403 403 yes yes 403 403 403",
+    ("payouts", "POST"): "401 403 403 403 yes yes 403 403 403",
+    ("events", "GET"): "401 yes yes yes 403 403 403 403 403",
+    ("webhook-endpoints", "GET"): "401 yes yes yes 403 403 403 403 403",
+    ("webhook-endpoints", "POST"): "401 yes yes yes 403 403 403 403 403",
+    ("webhook-endpoint", "GET"): "401 yes 404 404 403 403 403 403 403",
+    ("webhook-endpoint", "DELETE"): "401 yes 404 404 403 403 403 403 403",
+    ("deliveries", "GET"): "401 yes 404 404 403 403 403 403 403",
+    ("delivery-resend", "POST"): "401 yes 404 404 403 403 403 403 403",
+    ("leases", "POST"): "401 403 403 403 403 403 403 yes yes",
+    # Another machine gets the same answer as for a run that does not exist: its token is not the newest.
+    ("lease-heartbeat", "POST"): "401 403 403 403 403 403 403 yes yes",
+    ("lease-complete", "POST"): "401 403 403 403 403 403 403 yes 404",
+    ("lease-fail", "POST"): "401 403 403 403 403 403 403 yes yes",
+    ("lease-file", "GET"): "401 403 403 403 403 403 403 yes 404",
+    ("media", "GET"): "401 yes 403 403 403 403 403 403 403",
+    ("keys", "GET"): "yes yes yes yes yes yes yes yes yes",
+    ("calibration", "GET"): "yes yes yes yes yes yes yes yes yes",
+    ("errors", "GET"): "yes yes yes yes yes yes yes yes yes",
+    ("schema", "GET"): "yes yes yes yes yes yes yes yes yes",
+    ("nowhere", "GET"): "404 404 404 404 404 404 404 404 404",
+}
+# Bodies that owners would be believed with; strangers must be refused before anybody reads them.
+BODIES: dict[str, dict[str, object]] = {
+    "bounty-improve": {"reward": {"amount": "11.00", "currency": "USD"}},
+    "submission-review": {"decision": "ACCEPTED"},
+    "claim-extend": {"latitude": stories.PLACE[0], "longitude": stories.PLACE[1]},
+    "leases": {"kind": "vision", "holder": "gpu"},
+    "lease-heartbeat": {"token": 1},
+    "lease-complete": {
+        "token": 1,
+        "readings": {"labels": [], "phrase_scores": [0.0], "descriptor": ""},
+        "model_hash": "0" * 64,
+        "preprocessing": "v1",
+    },
+    "lease-fail": {"token": 1, "reason": "x"},
+}
+
+
+def test_has_an_entry_for_every_route_and_method() -> None:
+    found = {(route.name, method) for route in urls.urlpatterns for method in methods_of(route)}
+    assert found == set(MATRIX)
+
+
+def methods_of(route: URLPattern) -> list[str]:
+    view = route.callback.view_class  # type: ignore[attr-defined]
+    return [method for method in ("GET", "POST", "DELETE") if hasattr(view, method.lower())] or ["GET"]
+
+
+@pytest.fixture
+def callers(agent: Agent, worker: WorkerProfile, as_machine: Caller) -> dict[str, Caller]:
+    """One caller for each role; the live ones belong to the same persons as the test ones."""
+    live_agent = Agent.objects.create(owner=agent.owner, name="live", mode="live")
+    live_worker = keys.issue(user=User.objects.get(pk=worker.pk), agent=None, mode="live", scope="worker", name="x")[1]
+    operator = User.objects.create_user("other operator")
+    other_machine = keys.issue(user=operator, agent=None, mode="test", scope="lease:vision", name="x", is_trusted=True)[1]
+    return {
+        "nobody": Caller(),
+        "agent": calling_as(agent),
+        "other_agent": calling_as(people.open_agent("other")),
+        "live_agent": calling_as(live_agent),
+        "worker": calling_as(worker),
+        "other_worker": calling_as(people.open_worker("bo")),
+        "live_worker": Caller(live_worker),
+        "machine": as_machine,
+        "other_machine": Caller(other_machine),
+    }
+
+
+@pytest.fixture
+def paths(agent: Agent, worker: WorkerProfile, callers: dict[str, Caller]) -> dict[str, str]:
+    """The address of one object of each kind, all of the same story: a rejected submission with its leased vision run."""
+    endpoint = delivery.add_endpoint(agent=agent, url="https://hooks.example.com/in")
+    bounty = stories.post_photo_bounty(agent, slots=2)
+    submission = stories.submit(stories.claim(bounty, worker), file=coffee())
+    case = Case.objects.get(submission=submission)
+    VisionRun.objects.filter(case=case).delete()
+    vision_runs.ask(case=case, files=list(submission.evidence.all()), phrases=["a cup"])
+    (item,) = callers["machine"].post("leases", BODIES["leases"]).ok()["items"]
+    stories.settle(submission, "REJECTED")
+    feed.sequence()
+    row = Delivery.objects.filter(endpoint=endpoint).latest("created_at")
+    run = item["id"]
+    return {
+        "bounty": f"bounties/{bounty}",
+        "submission": f"submissions/{submission}",
+        "task": f"tasks/{bounty.task}",
+        "claim": f"claims/{submission.claim}",
+        "webhook-endpoint": f"webhook_endpoints/{endpoint}",
+        "deliveries": f"webhook_endpoints/{endpoint}/deliveries",
+        "delivery-resend": f"webhook_endpoints/{endpoint}/deliveries/{row}/resend",
+        "webhook-endpoints": "webhook_endpoints",
+        "lease": f"leases/{run}",
+        "lease-file": item["inputs"][0]["url"],
+        "media": callers["agent"].get(f"submissions/{submission}").ok()["evidence"][0]["url"],
+        "nowhere": "nowhere",
+    }
+
+
+@functools.cache
+def coffee() -> evidence.TakenIn:
+    """Take one real photograph in for all of these tests; what is stored stays for the session."""
+    return evidence.take_in(photographs.jpeg())
+
+
+def path_of(name: str, paths: dict[str, str]) -> str:
+    if name in paths:
+        return paths[name]
+    kind, dash, action = name.partition("-")
+    return f"{paths[kind]}/{action}" if dash else name
+
+
+def call(caller: Caller, method: str, name: str, path: str) -> Answer:
+    if method == "GET":
+        return caller.get(path)
+    if method == "DELETE":
+        return caller.delete(path)
+    if name == "claim-submissions":
+        return caller.send(path, [photographs.jpeg()])
+    return caller.post(path, BODIES.get(name))
+
+
+@pytest.mark.parametrize("name_and_method", MATRIX, ids=lambda pair: f"{pair[1]} {pair[0]}")
+def test_lets_pass_who_may(name_and_method: tuple[str, str], callers: dict[str, Caller], paths: dict[str, str], agent: Agent) -> None:
+    name, method = name_and_method
+    path = path_of(name, paths)
+    private = {str(agent), *(paths[kind].split("/")[-1] for kind in ("bounty", "submission", "claim", "webhook-endpoint"))}
+    # Strangers first: what the owner does may change what there is to be found.
+    order = sorted(ROLES, key=lambda role: role in ("agent", "worker", "machine"))
+    columns = dict(zip(ROLES, MATRIX[name_and_method].split(), strict=True))
+    seen = {}
+    for role in order:
+        answer = call(callers[role], method, name, path)
+        seen[role] = str(answer.status) if answer.status in (401, 403, 404) else "yes"
+        assert answer.status < 500, (role, answer.body)
+        if role not in ("agent", "worker", "machine") and answer.status < 400:
+            assert not any(word in str(answer.body) for word in private), role
+    assert seen == columns
+    assert Submission.objects.count() == 1 or name == "claim-submissions"
+
+
+def test_shows_live_objects_to_live_keys_only(agent: Agent, callers: dict[str, Caller]) -> None:
+    """A test key and a live key of one owner have separate worlds."""
+    stories.draft_photo_bounty(agent)
+    assert callers["live_agent"].get("bounties").ok()["data"] == []
+    assert callers["live_agent"].get("events").ok()["data"] == []
+    assert callers["live_agent"].get("balance").ok()["available"] == []
+    assert len(callers["agent"].get("bounties").ok()["data"]) == 1
