@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from market.config.environment import ROOT
 from market.config.supervisor import credentials, folders, identity
 
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "PYTEST_XDIST_WORKER")
+PATIENCE_S = 240
 SERVICES_READY = "The services are ready"
 COMMAND = "import sys; from market.config.supervisor import commands; sys.exit(commands.run(command='market', arguments=sys.argv[1:]))"
 
@@ -37,6 +39,10 @@ class Started:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        # A line that never comes shall fail the test, not hang it.
+        self._patience = threading.Timer(PATIENCE_S, self.process.terminate)
+        self._patience.daemon = True
+        self._patience.start()
 
     def wait_for(self, words: str) -> None:
         """Read its lines until one holds these words; fail if it ends first."""
@@ -50,6 +56,7 @@ class Started:
     def end(self) -> int:
         """Wait for its end and return the exit code."""
         self.said += self.process.communicate(timeout=60)[0]
+        self._patience.cancel()
         return self.process.returncode
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
