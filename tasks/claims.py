@@ -81,7 +81,7 @@ def open_claims(worker_id: uuid.UUID) -> Q:
 
 def used_up(worker_id: uuid.UUID) -> Q:
     """Return the condition for claims of a worker after which he gets no other slot of the same task."""
-    return Q(worker_id=worker_id) & (Q(status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED)) | Exists(_HANDED_IN))
+    return Q(Q(status__in=(Claim.Status.ACTIVE, Claim.Status.SUBMITTED)) | Q(Exists(_HANDED_IN)), worker_id=worker_id)
 
 
 def take(

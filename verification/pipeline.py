@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from tasks import leases
+from tasks import batches, leases
 from tasks.kinds.photo import PhotoTerms
 from tasks.models import Evidence, Submission
 from verification import calibration, checks, dispatch, fingerprints, pictures, policy, reviews, verdicts, vision_runs
@@ -72,20 +73,24 @@ def advance(*, submission_id: uuid.UUID, now: datetime.datetime) -> None:
 
 
 def sweep(*, now: datetime.datetime, limit: int = 50) -> int:
-    """Re-drive what has no living lease: lapsed cases, overdue readings, lost doorbells; return how many cases moved on."""
+    """Re-drive what has no living lease: lapsed cases, overdue readings, lost doorbells; return how many cases moved on.
+
+    Raises:
+        ExceptionGroup: what went wrong with single cases, after all others had their turn.
+    """
     working = Case.objects.filter(stage__in=(_Stage.CHECKS, _Stage.DECIDE))
     working.sweep(max_attempts=MAX_ATTEMPTS, delay_s=lambda attempts: float(2 ** min(attempts, 6)))
-    for case in working.filter(lease_state=leases.LeaseState.DEAD).select_related("submission")[:limit]:
-        _give_up(case, now)
     vision_runs.sweep()
-    due = list(
-        working.filter(lease_state=leases.LeaseState.READY, available_at__lte=Now())
-        .order_by("available_at")
-        .values_list("pk", flat=True)[:limit]
-    )
-    for submission_id in due:
-        advance(submission_id=submission_id, now=now)
-    return len(due)
+    is_due = Q(lease_state=leases.LeaseState.READY, available_at__lte=Now())
+    waiting = working.filter(is_due | Q(lease_state=leases.LeaseState.DEAD)).select_related("submission").order_by("available_at")[:limit]
+    return len(batches.for_each(waiting, lambda case: _drive(case, now)))
+
+
+def _drive(case: Case, now: datetime.datetime) -> None:
+    if case.lease_state == leases.LeaseState.DEAD:
+        _give_up(case, now)
+    else:
+        advance(submission_id=case.pk, now=now)
 
 
 def is_audited(submission_id: uuid.UUID) -> bool:

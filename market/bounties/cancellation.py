@@ -6,9 +6,10 @@ import uuid
 from django.db.models import Q
 
 from market.accounts.models import Agent
-from market.bounties import batches, closing, locks, news
+from market.bounties import closing, locks, news
 from market.bounties.models import Bounty
 from market.common import retrying
+from tasks import batches
 
 
 class NotCancellable(Exception):

@@ -5,11 +5,11 @@ import uuid
 
 from django.db.models import QuerySet
 
-from market.bounties import batches, closing, locks, news
+from market.bounties import closing, locks, news
 from market.bounties.models import Bounty
 from market.common import retrying
 from market.policy import countries
-from tasks import claims, geo
+from tasks import batches, claims, geo
 from tasks.models import Claim, Task, WorkerProfile
 
 

@@ -3,10 +3,10 @@
 import datetime
 import uuid
 
-from market.bounties import batches, locks, news, settlement
+from market.bounties import locks, news, settlement
 from market.bounties.models import Appeal, Settlement
 from market.common import retrying
-from tasks import submissions, text
+from tasks import batches, submissions, text
 from tasks.models import Claim, Submission, WorkerProfile
 from verification import reviews
 from verification.models import Review

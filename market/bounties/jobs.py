@@ -2,17 +2,14 @@
 
 from celery import shared_task
 
-from market.bounties import judging, maturing, settlement, sweeping
+from market.bounties import sweeping
 from tasks import clock
 
 
 @shared_task(name="bounties.apply_verdicts", ignore_result=True)
 def apply_verdicts(**kwargs: object) -> None:  # noqa: ARG001
     """Apply new verdicts, make payable what they paid, and show what waits for a person."""
-    now = clock.now()
-    judging.show_in_review(now=now)
-    settlement.apply_due(now=now)
-    maturing.mature_due(now=now)
+    sweeping.sweep(now=clock.now(), steps=sweeping.AFTER_JUDGING)
 
 
 @shared_task(name="bounties.sweep", ignore_result=True)

@@ -4,10 +4,10 @@ import datetime
 import functools
 import uuid
 
-from market.bounties import batches, news
+from market.bounties import news
 from market.bounties.models import Bounty
 from market.common import retrying
-from tasks import submissions
+from tasks import batches, submissions
 from tasks.models import Submission
 from verification.models import Case
 

@@ -3,11 +3,12 @@
 import datetime
 import uuid
 
-from market.bounties import batches, news, rules
+from market.bounties import news, rules
 from market.bounties.models import Bounty, Settlement
 from market.common import retrying
 from market.payments import earnings
 from market.payments.models import Deposit
+from tasks import batches
 
 
 def mature_due(*, now: datetime.datetime, limit: int = 500) -> int:

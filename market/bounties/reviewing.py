@@ -6,9 +6,9 @@ import uuid
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet, Value
 
 from market.accounts.models import Agent
-from market.bounties import batches, locks, settlement
+from market.bounties import locks, settlement
 from market.common import retrying
-from tasks import submissions
+from tasks import batches, submissions
 from tasks.models import Submission
 from verification import verdicts
 from verification.models import Case, Verdict

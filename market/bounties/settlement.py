@@ -5,12 +5,12 @@ import uuid
 
 from django.db.models import F
 
-from market.bounties import batches, closing, locks, maturing, news, rules
+from market.bounties import closing, locks, maturing, news, rules
 from market.bounties.models import Appeal, Bounty, Offer, Settlement
 from market.common import account_paths, retrying
 from market.escrow import holds
 from market.escrow.models import Hold
-from tasks import claims, submissions
+from tasks import batches, claims, submissions
 from tasks.models import Claim, Submission, WorkerProfile
 from verification import receipts, verdicts
 from verification.models import Verdict

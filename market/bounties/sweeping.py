@@ -1,9 +1,11 @@
 """One pass over every bounty, claim and submission that waits for the clock or for a verdict: the guarantee behind every nudge."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Protocol
 
-from market.bounties import batches, cancellation, claiming, disputes, judging, maturing, reviewing, settlement
+from market.bounties import cancellation, claiming, disputes, judging, maturing, reviewing, settlement
+from tasks import batches
 
 
 class Step(Protocol):
@@ -24,15 +26,14 @@ STEPS: dict[str, Step] = {
 }
 
 
-def sweep(*, now: datetime.datetime) -> dict[str, int]:
+# What a new verdict, or a new case for a person, asks for.
+AFTER_JUDGING = ("submissions in review", "verdicts applied", "settlements matured")
+
+
+def sweep(*, now: datetime.datetime, steps: Iterable[str] = tuple(STEPS)) -> dict[str, int]:
     """Do everything that is due; return how many rows each step touched. Safe to run twice, and twice at once.
 
     Raises:
         ExceptionGroup: what went wrong with single rows, after all others had their turn.
     """
-    return dict(batches.for_each(STEPS.items(), lambda step: _run(step, now)))
-
-
-def _run(step: tuple[str, Step], now: datetime.datetime) -> tuple[str, int]:
-    name, work = step
-    return name, work(now=now)
+    return dict(batches.for_each(steps, lambda name: (name, STEPS[name](now=now))))

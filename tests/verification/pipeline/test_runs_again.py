@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from tasks import clock, evidence, leases
+from tasks.models import Evidence
 from tests import racing
 from tests.verification import photographs, scenes
 from verification import pipeline
@@ -56,6 +57,17 @@ def test_is_judged_once_by_many_at_the_same_moment() -> None:
     results = racing.together([lambda: scenes.advance(submission)] * 5)
     assert not [result for result in results if isinstance(result, Exception)]
     assert Verdict.objects.count() == Fingerprint.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_does_not_wait_for_a_case_that_fails_before_it() -> None:
+    broken, whole = scenes.hand_in(), scenes.hand_in(at=(0.0, 0.0))
+    kept = Evidence.objects.get(submission=broken)
+    Evidence.objects.filter(pk=kept.pk).update(display_sha256="0" * 64)
+    with pytest.raises(ExceptionGroup):
+        pipeline.sweep(now=clock.now())
+    assert Case.objects.get(pk=whole.pk).stage == Case.Stage.DECIDED
+    assert Case.objects.get(pk=broken.pk).stage == Case.Stage.CHECKS
 
 
 @pytest.mark.django_db

@@ -4,10 +4,10 @@ import datetime
 
 from django.core.management.base import BaseCommand
 
-from market.bounties import batches, sweeping
+from market.bounties import sweeping
 from market.events import delivery
 from market.payments import sweeping as payment_sweeping
-from tasks import clock
+from tasks import batches, clock
 from verification import pipeline
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from market.accounts.models import Agent
-from market.bounties import batches, jobs, sweeping
+from market.bounties import jobs, sweeping
 from market.bounties.models import Bounty, Settlement
 from tasks.models import Claim, WorkerProfile
 from tests import people, stories
@@ -48,14 +48,12 @@ def test_is_rung_by_a_job_and_run_by_a_command(agent: Agent, worker: WorkerProfi
     assert Settlement.objects.count() == 1
 
 
-def test_gives_every_row_its_turn_and_hides_no_error() -> None:
-    done: list[int] = []
-
-    def work(number: int) -> None:
-        if number == 1:
-            raise ValueError("bad row")
-        done.append(number)
-
-    with pytest.raises(ExceptionGroup, match="1 of 3 failed"):
-        batches.for_each([0, 1, 2], work)
-    assert done == [0, 2]
+def test_pays_when_rung_although_another_verdict_is_bad(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    broken, whole = (stories.post_photo_bounty(agent, now=now) for _ in range(2))
+    bad = stories.claim(broken, people.open_worker(), now=now)
+    stories.decide(stories.submit(bad, now=now), now=now)
+    Claim.objects.filter(pk=bad.pk).update(terms_hash="0" * 64)
+    stories.decide(stories.submit(stories.claim(whole, worker, now=now), now=now), now=now)
+    with pytest.raises(ExceptionGroup):
+        jobs.apply_verdicts()
+    assert ledger.payable(worker) == 1000
