@@ -54,9 +54,11 @@ def heartbeat(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, lease_s: int)
     """Let the lease end ``lease_s`` seconds from now.
 
     Raises:
-        leases.StaleLease: the run went to another holder or is done.
+        leases.StaleLease: the run went to another holder, is done, or nobody waits for it any more (`WAIT`).
     """
-    VisionRun.objects.filter(leased_by_key=key_id).heartbeat(pk=run_id, token=token, lease_s=lease_s)
+    # Or a holder who only ever says that he lives would keep a submission from its verdict for ever.
+    wanted = VisionRun.objects.filter(leased_by_key=key_id, created_at__gte=Now() - WAIT)
+    wanted.heartbeat(pk=run_id, token=token, lease_s=lease_s)
 
 
 def complete(

@@ -82,6 +82,17 @@ def test_refuses_the_readings_of_a_lost_lease() -> None:
 
 
 @pytest.mark.django_db
+def test_lets_no_holder_keep_a_run_for_ever_by_saying_that_he_lives() -> None:
+    run = waiting()
+    VisionRun.objects.update(created_at=Now() - vision_runs.WAIT - datetime.timedelta(seconds=1))
+    with pytest.raises(leases.StaleLease):
+        vision_runs.heartbeat(run_id=run.pk, token=run.token, key_id=scenes.KEY_ID, lease_s=600)
+    VisionRun.objects.update(lease_until=Now() - datetime.timedelta(seconds=1))
+    vision_runs.sweep()
+    assert (VisionRun.objects.get().lease_state, Case.objects.get().stage) == (leases.LeaseState.DEAD, Case.Stage.DECIDE)
+
+
+@pytest.mark.django_db
 def test_takes_late_readings_while_nobody_else_has_the_run() -> None:
     run = waiting()
     VisionRun.objects.update(lease_until=Now() - datetime.timedelta(seconds=1))
