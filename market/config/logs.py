@@ -9,8 +9,10 @@ import structlog
 EventDict: TypeAlias = MutableMapping[str, object]
 
 HIDDEN = "[hidden]"
-# API keys, and passwords inside addresses of services.
-SECRETS = re.compile(r"\b(?:test|live)_[a-z]+_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s]*:[^/@\s]+(?=@)")
+# API keys, passwords inside addresses of services, and the signed ends of links to photographs.
+SECRETS = re.compile(
+    r"\b(?:test|live)_[a-z]+_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s]*:[^/@\s]+(?=@)|(?<=/v1/media/)[^\s'\"]+|(?<=/v1/lease_files/)[^\s'\"]+"
+)
 # Names of values that never leave the process: secrets, photographs, and where a person stood.
 HIDDEN_NAMES = frozenset(
     {"authorization", "cookie", "set_cookie", "password", "secret", "api_key", "recovery_code", "signature", "seed"}
@@ -22,6 +24,12 @@ HIDDEN_NAMES = frozenset(
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Hide secrets, photographs and exact places, by name at any depth and by look in any text."""
     return {name: _hide(name, value) for name, value in event.items()}
+
+
+def as_text(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Write objects, such as a request with its address, as text before `redact` looks at them."""
+    plain = (str, int, float, type(None), Mapping, list, tuple, bytes, bytearray, memoryview)
+    return {name: value if isinstance(value, plain) else repr(value) for name, value in event.items()}
 
 
 def _hide(name: str, value: object) -> object:
@@ -65,7 +73,7 @@ def configure(*, style: Literal["json", "console"]) -> dict[str, object]:
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": [*SHARED_PROCESSORS, structlog.stdlib.ExtraAdder(), redact],
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, as_text, redact, renderer],
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},

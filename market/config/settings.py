@@ -176,6 +176,7 @@ CELERY_BEAT_SCHEDULE = {
     "bounties": _every(2, "bounties.sweep"),
     "payments": _every(2, "payments.sweep"),
     "events": _every(1, "events.deliver"),
+    "accounts": _every(3600, "accounts.tidy"),
     "ledger": _every(60, "ledger.mark"),
 }
 # The GPU workers' broker carries doorbells alone; what to do they ask over HTTP.
