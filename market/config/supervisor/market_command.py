@@ -192,7 +192,10 @@ def _welcome(address: processes.Address, local_keys: dict[str, str]) -> str:
         "Ask for your first photograph, in another terminal:",
         f"  export ATOMS_URL={address.local_url} ATOMS_API_KEY={local_keys['agent_key']}",
         "  .venv/bin/python",
-        *(f"  >>> {line}" for line in _quickstart()),
+        "and paste:",
+        "",
+        # Not indented: Python takes these lines as they stand.
+        *_quickstart(),
         "",
     ]
     return "\n".join(lines)

@@ -24,7 +24,7 @@ def opened() -> Iterator[starting.Started]:
         port = probe.getsockname()[1]
     with starting.reachable_folder() as root, starting.start(root / "data", "--port", str(port)) as started:
         started.wait_for("The market is open: ")
-        started.wait_for(">>> print(")
+        started.wait_for("print(answer.checks)")
         yield started
 
 
@@ -41,7 +41,7 @@ def test_answers_and_tells_how_to_begin(opened: starting.Started) -> None:
     url = next(word for word in opened.said.split() if word.startswith("http://127.0.0.1:")).rstrip("/")
     assert httpx.get(f"{url}/readyz").status_code == 200
     assert f"export ATOMS_URL={url} ATOMS_API_KEY=test_agent_" in opened.said
-    assert ">>> from agents_sdk import Market" in opened.said
+    assert "\nfrom agents_sdk import Market\n" in opened.said
 
 
 def test_runs_every_process(opened: starting.Started) -> None:
