@@ -2,13 +2,13 @@
 
 import dataclasses
 import datetime
+import uuid
 from collections.abc import Iterable
 
 from django.db.models import Count, Q
 
 from market.accounts.models import Agent
-from market.bounties import queries
-from market.bounties.models import Settlement
+from market.bounties.models import Offer, Settlement
 from market.common.money import Money
 from market.payments import queries as payment_queries
 from market.web import positions, reasons
@@ -100,6 +100,11 @@ def lines_of(submission: Submission, verdict: Verdict | None) -> list[Line]:
     return lines
 
 
+def faults_of(submission: Submission) -> list[Line]:
+    """Return the criteria that the newest verdict says it fails: what the retake must do better."""
+    return [line for line in lines_of(submission, verdict_of(submission)) if line.mark == "FAIL"]
+
+
 def machine_lines_of(submission: Submission) -> list[Line]:
     """Return every published criterion with what the checks found, for a reviewer."""
     found: dict[str, list[CheckRun]] = {}
@@ -128,11 +133,11 @@ def last_submission_of(claim: Claim) -> Submission | None:
 
 def history_of(worker: WorkerProfile) -> list[tuple[Claim, Submission | None, Money]]:
     """Return a worker's newest claims with their last submission and what the task pays."""
-    claims = task_queries.claims_of(worker)[:30]
-    return [
-        (claim, max(claim.submissions.all(), key=lambda each: each.number, default=None), queries.reward_of(claim.task_id))
-        for claim in claims
-    ]
+    claims = list(task_queries.claims_of(worker)[:30])
+    pay: dict[uuid.UUID, Money] = {}
+    for offer in Offer.objects.filter(bounty__task__in=[claim.task_id for claim in claims]).select_related("bounty").order_by("version"):
+        pay[offer.bounty.task_id] = Money(offer.reward_minor, offer.currency)
+    return [(claim, max(claim.submissions.all(), key=lambda each: each.number, default=None), pay[claim.task_id]) for claim in claims]
 
 
 def purses_of(worker: WorkerProfile) -> list[Purse]:

@@ -83,7 +83,7 @@ def extend(request: HttpRequest, worker: WorkerProfile, claim: str) -> HttpRespo
         here = positions.read(request.POST.get("place", ""))
         claiming.extend(claim=held, worker=worker, latitude=here.latitude, longitude=here.longitude, now=clock.now())
     except (positions.NoPlace, claims.NotInside, claims.AlreadyExtended, claims.StaleClaim) as refused:
-        return _claim_page(request, _own(worker, claim), error=str(refused), status=409)
+        return _claim_page(request, _own(worker, claim), error=_words(refused), status=409)
     return pages.go(reverse("web:claim", args=[str(held)]))
 
 
@@ -112,6 +112,8 @@ _REFUSALS = (
 def _words(refused: Exception) -> str:
     if isinstance(refused, claims.StaleClaim):
         return "The time for this task is over, or it was handed in or dropped before. Nothing was sent."
+    if isinstance(refused, claims.AlreadyExtended):
+        return "You have added time to this task before: it works once."
     return str(refused)
 
 
@@ -141,6 +143,7 @@ _REASONS = {
 
 def _shared(request: HttpRequest, claim: Claim) -> pages.Context:
     listing = queries.listing_of(task_id=claim.task_id, mode=claim.task.mode)
+    last = reads.last_submission_of(claim)
     is_active = claim.status == Claim.Status.ACTIVE and claim.expires_at > clock.now()
     return {
         "claim": claim,
@@ -148,7 +151,8 @@ def _shared(request: HttpRequest, claim: Claim) -> pages.Context:
         "listing": listing,
         "criteria": reads.shows_first(listing.criteria),
         "recovery_code": visitors.code_to_show(request),
-        "last": reads.last_submission_of(claim),
+        "last": last,
+        "faults": reads.faults_of(last) if last else [],
     }
 
 

@@ -14,7 +14,7 @@ from tasks.models import Submission, WorkerProfile
 
 _Status = Submission.Status
 # Seconds after which the page looks again by itself.
-_LOOKS_AGAIN_S = {_Status.RECEIVED: 3, _Status.CHECKING: 3, _Status.IN_REVIEW: 60, _Status.APPEALED: 60}
+_LOOKS_AGAIN_S = {_Status.RECEIVED: 5, _Status.CHECKING: 5, _Status.IN_REVIEW: 60, _Status.APPEALED: 60}
 
 
 @require_GET

@@ -186,6 +186,19 @@ def test_a_task_that_somebody_took_says_so_after_the_tap(phone: Page, agent: Age
     assert WorkerProfile.objects.count() == 2
 
 
+def test_a_waiting_page_shows_the_verdict_by_itself(phone: Page, agent: Agent) -> None:
+    _claim_and_shoot(phone, f"/tasks/{stories.post_photo_bounty(agent).task}")
+    phone.locator("[data-send-button]").tap()
+    phone.wait_for_url("**/submissions/*")
+    loaded: list[str] = []
+    phone.on("request", lambda request: loaded.append(urlsplit(request.url).path))
+    phone.wait_for_selector("img.shot")
+    stories.settle(Submission.objects.get())
+    phone.wait_for_selector("h1:has-text('Accepted')")
+    assert phone.locator(".pay").inner_text() == "+$10.00"
+    assert [path for path in loaded if path.startswith("/photos/")][1:] == []
+
+
 def test_works_without_a_script(open_phone: Callable[..., Page], agent: Agent) -> None:
     stories.post_photo_bounty(agent)
     page = open_phone(java_script_enabled=False)

@@ -1,13 +1,15 @@
 """After the verdict: its points in words, the retake, the appeal, giving in, and the money's state."""
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from market.accounts.models import Agent, User
 from market.bounties import maturing, settlement
 from market.bounties.models import Appeal
 from tasks import clock
-from tasks.models import Claim, Submission
+from tasks.models import Claim, Submission, WorkerProfile
 from tests import people, stories
 from verification import verdicts
 from verification.models import CheckRun
@@ -30,7 +32,7 @@ def _page(client: Client, submission: Submission) -> str:
 def test_waits_and_looks_again_without_a_script(client: Client, submission: Submission) -> None:
     page = _page(client, submission)
     assert "Checking your photo" in page
-    assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in page
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
     assert "<strong>$10.00</strong> is held for you" in page
 
 
@@ -72,7 +74,9 @@ def test_retake_opens_the_claim_again_once(client: Client, submission: Submissio
     for _ in range(2):
         answer = client.post(f"/submissions/{submission}/retake")
         assert (answer.status_code, answer.headers["Location"]) == (303, f"/claims/{submission.claim}")
-    assert b"Take the photo" in client.get(f"/claims/{submission.claim}").content
+    page = client.get(f"/claims/{submission.claim}").content
+    assert b"Take the photo" in page
+    assert b"Do better this time" in page
     stories.submit(Claim.objects.get(pk=submission.claim_id), file=stories.kept_file("second"))
     assert client.post(f"/submissions/{submission}/retake").status_code == 409
 
@@ -112,3 +116,13 @@ def test_pages_of_workers_tell_visitors_how_to_become_one(client: Client, submis
         assert answer.status_code == 403
         assert b"Your account begins with your first task" in answer.content
         assert b"coffee" not in answer.content
+
+
+def test_own_list_asks_the_database_as_often_for_many_as_for_one(client: Client, submission: Submission, agent: Agent) -> None:
+    stories.settle(submission)
+    WorkerProfile.objects.update(accepted_count=30)
+    for _ in range(3):
+        stories.submit(stories.claim(stories.post_photo_bounty(agent), WorkerProfile.objects.get()))
+    with CaptureQueriesContext(connection) as asked:
+        client.get("/work")
+    assert len(asked) <= 8

@@ -3,7 +3,6 @@ const MOST_BYTES = 500_000, LONG_SIDE = 1600;
 let taken = null; // { file, original, at, where } between the shutter and the answer.
 
 const find = (selector, root = document) => root.querySelector(selector);
-const now = () => new Date().toISOString();
 
 function locate(options) {
   return new Promise((found, failed) => {
@@ -24,7 +23,6 @@ function writeTimes(root) {
   const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   for (const time of root.querySelectorAll("time")) {
     const moment = new Date(time.dateTime), minutes = (moment - Date.now()) / 60_000;
-    time.title = clock.format(moment);
     if ("at" in time.dataset) time.textContent = clock.format(moment);
     else if (minutes <= 0) time.textContent = "over";
     else if (minutes < 90) time.textContent = `in ${Math.max(1, Math.round(minutes))} min`;
@@ -36,7 +34,13 @@ function writeTimes(root) {
 function swap(html, address) {
   const page = new DOMParser().parseFromString(html, "text/html");
   if (!find("main", page)) return false;
-  for (const part of ["main", "footer"]) find(part).replaceWith(document.adoptNode(find(part, page)));
+  const shown = document.querySelectorAll("main img[src^='/photos/']");
+  for (const part of ["main", "footer"]) {
+    const fresh = document.adoptNode(find(part, page));
+    // The same page again: the photo it shows has a new address, and need not be loaded again.
+    if (!address) fresh.querySelectorAll("img[src^='/photos/']").forEach((image, i) => shown[i] && image.replaceWith(shown[i]));
+    find(part).replaceWith(fresh);
+  }
   document.title = page.title;
   if (address) history.replaceState(null, "", address);
   enhance();
@@ -55,7 +59,6 @@ async function shrink(file, shortSide) {
   let picture;
   try { picture = await createImageBitmap(file, { imageOrientation: "from-image" }); } catch { return file; }
   const short = Math.min(picture.width, picture.height), long = Math.max(picture.width, picture.height);
-  // Never below what the task asks for; never enlarged.
   const least = Math.min(1, shortSide / short);
   let scale = Math.max(least, Math.min(1, LONG_SIDE / long)), best = file;
   for (const quality of [0.85, 0.75, 0.65, 0.55, 0.5, 0.5, 0.5]) {
@@ -76,15 +79,22 @@ async function shrink(file, shortSide) {
 async function take(file) {
   // A file from the gallery is older than this moment, and we say so.
   const isOld = file.lastModified && Date.now() - file.lastModified > 600_000;
-  taken = { file, at: isOld ? new Date(file.lastModified).toISOString() : now(), where: null };
+  taken = { file, at: new Date(isOld ? file.lastModified : Date.now()).toISOString(), where: null };
   taken.position = locate({ enableHighAccuracy: true, maximumAge: 0, timeout: 20_000 }).then((where) => { if (taken) taken.where = where; }, () => {});
   await showTaken();
+}
+
+function tell(form, kind, words) {
+  const note = find("[data-where]", form);
+  note.hidden = false;
+  note.className = `notice ${kind}`;
+  note.textContent = words;
 }
 
 async function showTaken() {
   const form = find("form[data-send]"), mine = taken;
   if (!form || !mine) return;
-  const input = find("input[type=file]", form), shot = find("[data-shot]", form), note = find("[data-where]", form);
+  const input = find("input[type=file]", form), shot = find("[data-shot]", form);
   const files = new DataTransfer();
   files.items.add(mine.file);
   if (input.files[0] !== mine.file) input.files = files.files;
@@ -92,23 +102,17 @@ async function showTaken() {
   shot.onload = () => URL.revokeObjectURL(shot.src);
   shot.onerror = () => { shot.hidden = true; };
   shot.hidden = false;
-  note.hidden = false;
-  note.className = "notice";
-  note.textContent = "Measuring where you are…";
+  tell(form, "", "Measuring where you are…");
   await mine.position;
-  if (taken !== mine || !mine.where) {
-    if (taken === mine) {
-      note.className = "notice wait";
-      note.textContent = "Your phone gave no position. You can send, but a person must look; or allow location and take it again.";
-    }
-    return;
+  if (taken !== mine) return;
+  if (!mine.where) {
+    return tell(form, "wait", "Your phone gave no position. You can send, but a person must look; or allow location and take it again.");
   }
   const away = metres(mine.where.latitude, mine.where.longitude, +form.dataset.latitude, +form.dataset.longitude);
   const isThere = away <= +form.dataset.within;
-  note.className = isThere ? "notice" : "notice bad";
-  note.textContent = isThere
+  tell(form, isThere ? "" : "bad", isThere
     ? `You are at the place (${Math.round(away)} m, give or take ${Math.round(mine.where.accuracy)} m).`
-    : `You are about ${Math.round(away)} m away; it counts within ${form.dataset.within} m. Go closer and take it again.`;
+    : `You are about ${Math.round(away)} m away; it counts within ${form.dataset.within} m. Go closer and take it again.`);
 }
 
 async function send(form) {
@@ -133,10 +137,7 @@ async function send(form) {
   const notSent = () => {
     button.disabled = false;
     button.textContent = label;
-    const note = find("[data-where]", form);
-    note.hidden = false;
-    note.className = "notice bad";
-    note.textContent = "Not sent. Your photo is still here: try again.";
+    tell(form, "bad", "Not sent. Your photo is still here: try again.");
   };
   request.onerror = request.ontimeout = notSent;
   request.onload = () => {
@@ -186,7 +187,7 @@ function lookAgain() {
       if (answer.ok) return void swap(await answer.text(), "");
     } catch { /* Offline: the next turn tries again. */ }
     lookAgain();
-  }, Math.max(1500, seconds * 500));
+  }, Math.max(1500, seconds * 300));
 }
 
 function enhance() {
