@@ -10,7 +10,7 @@ from market.common.money import Money
 from market.payments import inbox, notices
 from market.payments.models import Deposit
 from market.payments.providers import base, registry
-from tasks import ids
+from tasks import batches, ids
 
 # Ten billion dollars: far above any real deposit, and a thousand of them still fit a balance.
 MAX_DEPOSIT_MINOR = 10**12
@@ -69,12 +69,14 @@ def request(
 
 
 def collect_due(*, now: datetime.datetime, limit: int = 100) -> int:
-    """Ask again for deposits to which no answer came; return how many were asked for."""
+    """Ask again for deposits to which no answer came; return how many were asked for.
+
+    Raises:
+        ExceptionGroup: what went wrong with single deposits, after all others had their turn.
+    """
     due = Deposit.objects.filter(status=Deposit.Status.REQUESTED, provider_ref="", created_at__lte=now - _ASK_AGAIN_AFTER)
-    asked = list(due.order_by("created_at")[:limit])
-    for deposit in asked:
-        _collect(deposit, registry.named(deposit.provider), now)
-    return len(asked)
+    asked = due.order_by("created_at")[:limit]
+    return len(batches.for_each(asked, lambda deposit: _collect(deposit, registry.named(deposit.provider), now)))
 
 
 def _collect(deposit: Deposit, provider: base.Provider, now: datetime.datetime) -> None:

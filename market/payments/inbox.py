@@ -11,6 +11,7 @@ from market.common import retrying
 from market.payments import notices
 from market.payments.models import ProviderEvent
 from market.payments.providers import base, registry
+from tasks import batches
 
 MAX_BODY_BYTES = 65_536
 _EVENT_ID = re.compile(r"[!-~]{1,120}")
@@ -46,9 +47,13 @@ def fetch(*, provider: base.Provider, now: datetime.datetime, limit: int = 500) 
 
 
 def process_due(*, now: datetime.datetime, limit: int = 500) -> int:
-    """Process stored events, oldest first, each in a transaction of its own; return how many."""
+    """Process stored events, oldest first, each in a transaction of its own; return how many.
+
+    Raises:
+        ExceptionGroup: what went wrong with single events, after all others had their turn; those stay unprocessed.
+    """
     due = ProviderEvent.objects.filter(processed_at__isnull=True).order_by("received_at", "pk").values_list("pk", flat=True)
-    return sum(process(event_pk=event_pk, now=now) for event_pk in list(due[:limit]))
+    return sum(batches.for_each(due[:limit], lambda event_pk: process(event_pk=event_pk, now=now)))
 
 
 def process(*, event_pk: int, now: datetime.datetime) -> bool:

@@ -2,6 +2,7 @@
 
 import datetime
 import uuid
+from collections.abc import Iterator
 
 import structlog
 from django.db import transaction
@@ -12,7 +13,7 @@ from market.payments import doorbell, notices
 from market.payments.models import Payout
 from market.payments.providers import base, registry
 from market.policy import countries
-from tasks import leases
+from tasks import batches, leases
 from tasks.models import WorkerProfile
 
 # Longer than any call to a provider may take.
@@ -84,20 +85,27 @@ def request(*, worker: WorkerProfile, mode: str, destination: str, amount: Money
 
 
 def send_due(*, holder: str, now: datetime.datetime, limit: int = 20) -> int:
-    """Hand requested payouts to their provider; return how many were tried. No transaction is open during the calls."""
-    for tried in range(limit):
-        # One at a time: a sender that dies keeps no others waiting for the end of their lease.
-        handed = Payout.objects.hand_out(limit=1, holder=holder, lease_s=LEASE_S)
-        if not handed:
-            return tried
-        _send(handed[0], now)
-    return limit
+    """Hand requested payouts to their provider; return how many were tried. No transaction is open during the calls.
+
+    Raises:
+        ExceptionGroup: what went wrong with single payouts, after all others had their turn; those are tried again.
+    """
+    return len(batches.for_each(_handed_out(limit, holder), lambda payout: _send(payout, now)))
 
 
 def sweep(*, now: datetime.datetime, holder: str = "sweeper") -> int:
     """Take back payouts whose sender died and send what is due; return how many were tried."""
     Payout.objects.sweep(max_attempts=MAX_ATTEMPTS)
     return send_due(holder=holder, now=now)
+
+
+def _handed_out(limit: int, holder: str) -> Iterator[Payout]:
+    for _ in range(limit):
+        # One at a time: a sender that dies keeps no others waiting for the end of their lease.
+        handed = Payout.objects.hand_out(limit=1, holder=holder, lease_s=LEASE_S)
+        if not handed:
+            return
+        yield handed[0]
 
 
 def _same(payout: Payout, amount: Money, destination: str) -> Payout:

@@ -1,10 +1,12 @@
 """One pass over all money that waits for something: the guarantee behind every doorbell."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from market.payments import deposits, inbox, payouts
 from market.payments.providers import registry
+from tasks import batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,15 @@ class Swept:
 
 
 def sweep(*, now: datetime.datetime) -> Swept:
-    """Ask again for deposits, send payouts, fetch and process providers' news. Safe to run twice, and twice at once."""
-    return Swept(
-        deposits_asked=deposits.collect_due(now=now),
-        payouts_tried=payouts.sweep(now=now),
-        events_stored=sum(inbox.fetch(provider=provider, now=now) for provider in registry.every()),
-        events_processed=inbox.process_due(now=now),
-    )
+    """Ask again for deposits, send payouts, fetch and process providers' news. Safe to run twice, and twice at once.
+
+    Raises:
+        ExceptionGroup: what went wrong with single rows or providers, after all others had their turn.
+    """
+    steps: dict[str, Callable[[], int]] = {
+        "deposits_asked": lambda: deposits.collect_due(now=now),
+        "payouts_tried": lambda: payouts.sweep(now=now),
+        "events_stored": lambda: sum(batches.for_each(registry.every(), lambda provider: inbox.fetch(provider=provider, now=now))),
+        "events_processed": lambda: inbox.process_due(now=now),
+    }
+    return Swept(**dict(batches.for_each(steps, lambda name: (name, steps[name]()))))

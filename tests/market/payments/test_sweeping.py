@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 import functools
 import uuid
@@ -6,13 +7,14 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from market.ledger import audit
-from market.payments import jobs, payouts, sweeping
+from market.ledger import audit, transfers
+from market.payments import jobs, notices, payouts, sweeping
 from market.payments.models import Payout, ProviderEvent, TestBankEntry
 from tasks import clock
 from tasks.leases import LeaseState
 from tests import processes, racing
 from tests.market import in_turn
+from tests.market.books import OUTSIDE
 from tests.market.payments.purses import ask, clearing, purse_of, worker_with
 
 
@@ -115,6 +117,25 @@ def test_payout_whose_senders_always_die_is_given_up_and_named_by_the_audit() ->
     payout.refresh_from_db()
     assert (payout.lease_state, payout.status, purse_of(worker)) == (LeaseState.DEAD, "REQUESTED", (0, 1000))
     assert audit.audit().breaches == (f"payout was given up: {payout}: after 50 attempts",)
+
+
+@pytest.mark.django_db
+@pytest.mark.broken_books
+def test_bad_rows_hold_up_no_others() -> None:
+    """A payout of a provider that is gone, and news whose transfer the ledger refuses, each before a good one."""
+    gone, bad, good = (ask(worker_with(1000)) for _ in range(3))
+    Payout.objects.filter(pk=gone.pk).update(provider="gone")
+    later = clock.now() + datetime.timedelta(minutes=2)
+    with pytest.raises(ExceptionGroup):
+        sweeping.sweep(now=later)
+    assert set(Payout.objects.filter(pk__in=(bad.pk, good.pk)).values_list("status", flat=True)) == {"SENT"}
+    paid = notices.request_leg(bad)
+    transfers.post([dataclasses.replace(paid, id=transfers.effect_id("payout", bad.pk.hex, "paid"), amount_minor=1, source=OUTSIDE)])
+    with pytest.raises(ExceptionGroup):
+        sweeping.sweep(now=later + datetime.timedelta(minutes=1))
+    good.refresh_from_db()
+    assert good.status == "PAID"
+    assert list(ProviderEvent.objects.filter(processed_at=None).values_list("event_id", flat=True)) == [f"payout-{bad.pk.hex}:payout.paid"]
 
 
 @pytest.mark.django_db
