@@ -110,7 +110,12 @@ class LeasesView(base.ApiView):
         key = _key_for(request, wanted["kind"])
         modes = [Mode.TEST] if key.mode == Mode.TEST else [Mode.TEST, Mode.LIVE]
         runs = vision_runs.hand_out(
-            key_id=key.pk, holder=wanted["holder"], limit=wanted["limit"], lease_s=wanted["lease_s"], modes=[str(mode) for mode in modes]
+            key_id=key.pk,
+            holder=wanted["holder"],
+            limit=wanted["limit"],
+            lease_s=wanted["lease_s"],
+            modes=[str(mode) for mode in modes],
+            stranger_to=key.user_id,
         )
         files = Evidence.objects.in_bulk([run.evidence_id for run in runs])
         items = [_item_json(run, files[run.evidence_id], key) for run in runs]

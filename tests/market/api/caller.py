@@ -73,8 +73,8 @@ class Caller:
 
     def _answer(self, response: Any) -> Answer:
         if response.streaming:
+            # Read to its end, it closes itself.
             body: Any = b"".join(response.streaming_content)
-            response.close()
         else:
             body = response.json() if response.headers.get("Content-Type", "").endswith("json") else None
         return Answer(response, response.status_code, body)

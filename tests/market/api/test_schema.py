@@ -54,6 +54,6 @@ def test_says_what_the_use_case_says(described: dict[str, dict[str, dict[str, ob
 
 @pytest.mark.django_db
 def test_is_served() -> None:
-    response = Caller().client.get("/v1/schema", headers={"Accept": "application/vnd.oai.openapi"})
-    assert response.status_code == 200
-    assert yaml.safe_load(response.content)["info"]["title"] == "Atoms"
+    served = Caller().get("schema")
+    assert served.response.headers["Content-Type"] == "application/vnd.oai.openapi+json"
+    assert served.ok()["info"]["title"] == "Atoms"
