@@ -36,14 +36,26 @@ def ask(*, case: Case, files: list[Evidence], phrases: list[str]) -> None:
     dispatch.ring_vision()
 
 
-def hand_out(*, key_id: uuid.UUID, holder: str, limit: int, lease_s: int, modes: Sequence[str] = (Mode.TEST, Mode.LIVE)) -> list[VisionRun]:
-    """Lease up to ``limit`` runs (at most `MAX_LIMIT`) of tasks of these modes to the holder of an API key, oldest first."""
+def hand_out(
+    *,
+    key_id: uuid.UUID,
+    holder: str,
+    limit: int,
+    lease_s: int,
+    modes: Sequence[str] = (Mode.TEST, Mode.LIVE),
+    stranger_to: uuid.UUID | None = None,
+) -> list[VisionRun]:
+    """Lease up to ``limit`` runs (at most `MAX_LIMIT`) of tasks of these modes to the holder of an API key, oldest first.
+
+    ``stranger_to`` is the user who owns the key: nobody reads for work that he did or asked for, because readings make verdicts.
+    """
     if limit < 1:
         return []
     with transaction.atomic():
-        runs = VisionRun.objects.filter(case__submission__task__mode__in=modes).hand_out(
-            limit=min(limit, MAX_LIMIT), holder=holder[:80], lease_s=lease_s
-        )
+        theirs = VisionRun.objects.filter(case__submission__task__mode__in=modes)
+        if stranger_to is not None:
+            theirs = theirs.exclude(case__submission__worker=stranger_to).exclude(case__submission__task__owner=stranger_to)
+        runs = theirs.hand_out(limit=min(limit, MAX_LIMIT), holder=holder[:80], lease_s=lease_s)
         VisionRun.objects.filter(pk__in=[run.pk for run in runs]).update(leased_by_key=key_id)
     for run in runs:
         run.leased_by_key = key_id

@@ -46,6 +46,17 @@ def test_hands_each_run_to_one_holder() -> None:
 
 
 @pytest.mark.django_db
+def test_gives_nobody_his_own_work_or_task_to_read() -> None:
+    """His readings would accept it."""
+    submission = scenes.hand_in()
+    scenes.advance(submission)
+    for own in (submission.worker_id, submission.task.owner_id):
+        assert vision_runs.hand_out(key_id=OTHER_KEY, holder="b", limit=1, lease_s=60, stranger_to=own) == []
+    stranger = scenes.open_user()
+    assert len(vision_runs.hand_out(key_id=OTHER_KEY, holder="b", limit=1, lease_s=60, stranger_to=stranger.pk)) == 1
+
+
+@pytest.mark.django_db
 def test_hands_out_a_bounded_number() -> None:
     waiting()
     for limit in (0, -5):
