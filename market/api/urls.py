@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from market.api import bounties, claims, events, leases, media, payments, public, submissions, tasks
+from market.api import bounties, claims, events, leases, media, payments, public, submissions, work
 
 urlpatterns = [
     path("bounties", bounties.BountiesView.as_view(), name="bounties"),
@@ -16,9 +16,9 @@ urlpatterns = [
     path("submissions/<str:submission_id>/appeal", submissions.AppealView.as_view(), name="submission-appeal"),
     path("submissions/<str:submission_id>/waive", submissions.WaiveView.as_view(), name="submission-waive"),
     path("submissions/<str:submission_id>/receipt", submissions.ReceiptView.as_view(), name="submission-receipt"),
-    path("tasks", tasks.TasksView.as_view(), name="tasks"),
-    path("tasks/<str:task_id>", tasks.TaskView.as_view(), name="task"),
-    path("tasks/<str:task_id>/claims", tasks.TaskClaimsView.as_view(), name="task-claims"),
+    path("tasks", work.TasksView.as_view(), name="tasks"),
+    path("tasks/<str:task_id>", work.TaskView.as_view(), name="task"),
+    path("tasks/<str:task_id>/claims", work.TaskClaimsView.as_view(), name="task-claims"),
     path("claims", claims.ClaimsView.as_view(), name="claims"),
     path("claims/<str:claim_id>", claims.ClaimView.as_view(), name="claim"),
     path("claims/<str:claim_id>/extend", claims.ExtendView.as_view(), name="claim-extend"),

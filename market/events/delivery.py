@@ -90,7 +90,9 @@ def deliver_due(*, now: datetime.datetime, resolve: egress.Resolver = egress.sys
     """Number new events, then send one batch of due deliveries side by side; return how many were tried."""
     feed.sequence()
     Delivery.objects.sweep(max_attempts=len(RETRY_DELAYS_S) + 1)
-    leased = _take_batch()
+    # Durable: inside a caller's transaction this raises, because the network must not be called there.
+    with transaction.atomic(durable=True):
+        leased = _take_batch()
     if not leased:
         return 0
     with concurrent.futures.ThreadPoolExecutor(max_workers=BATCH_SIZE, thread_name_prefix="webhook") as senders:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import standardwebhooks
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -198,3 +198,13 @@ def test_limits_endpoints_of_an_agent(feed_owner: Agent) -> None:
         delivery.add_endpoint(agent=feed_owner, url=f"https://hooks{number}.example.com/")
     with pytest.raises(delivery.TooManyEndpoints):
         delivery.add_endpoint(agent=feed_owner, url="https://more.example.com/")
+
+
+def test_refuses_to_send_inside_a_transaction(feed_owner: Agent, settings: Settings) -> None:
+    with listen(OK) as listener:
+        endpoint_at(listener, feed_owner, settings)
+        note(feed_owner)
+        with transaction.atomic(), pytest.raises(RuntimeError):
+            deliver()
+        assert listener.connections == 0
+        assert deliver() == 1
