@@ -13,10 +13,26 @@ from tests import edges
 
 pytest_plugins = ["tests.people", "tests.browser"]
 
+# What these make (a whole market, models in memory) is dear, so all tests of a folder run in one process and make it once.
+TOGETHER = (
+    "tests/journeys/",
+    "tests/gpu_workers/",
+    "tests/market/config/supervisor/test_opens",
+    "tests/market/config/supervisor/test_starts",
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers of our own."""
     config.addinivalue_line("markers", "broken_books: breaks the ledger on purpose, so the audit after it is left out")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share something dear in one process."""
+    for item in items:
+        for beginning in TOGETHER:
+            if item.nodeid.startswith(beginning):
+                item.add_marker(pytest.mark.xdist_group(beginning))
 
 
 @pytest.fixture(scope="session")

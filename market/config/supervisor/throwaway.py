@@ -21,7 +21,8 @@ def run_tests(*, arguments: list[str]) -> int:
     _ensure_chromium(said)
     pytest = [sys.executable, "-m", "pytest"]
     if not any(each.startswith(("-n", "--numprocesses")) for each in arguments):
-        pytest += ["-n", str(PROCESSES)]
+        # Tests that share something dear name a group, which stays in one process.
+        pytest += ["-n", str(PROCESSES), "--dist", "loadgroup"]
     return run_beside_services(command=[*pytest, *arguments], said=said)
 
 
