@@ -82,7 +82,7 @@ def check_length(parser_context: Mapping[str, object] | None, most: int) -> None
     """
     request = (parser_context or {}).get("request")
     length = request.META.get("CONTENT_LENGTH") if isinstance(request, Request) else None
-    if length and int(length) > most:
+    if length and length.isdigit() and int(length) > most:
         raise BodyTooLarge(f"The body has more than {most} bytes.")
 
 
