@@ -55,7 +55,7 @@ class SessionReader(authentication.BaseAuthentication):
 
 
 class HasScope(permissions.BasePermission):
-    """Lets a key pass whose scope the view names for the method; ``scopes`` is a set, or one by method."""
+    """Lets a key pass whose scope is among the view's ``scopes``."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Check the key's scope.
@@ -64,7 +64,7 @@ class HasScope(permissions.BasePermission):
             rest_framework.exceptions.NotAuthenticated: a key is needed and none was sent.
             WrongScope: the key has another scope.
         """
-        scopes = scopes_of(view, request.method or "")
+        scopes = scopes_of(view)
         if not scopes:
             return True
         if not isinstance(request.auth, ApiKey):
@@ -74,10 +74,10 @@ class HasScope(permissions.BasePermission):
         return True
 
 
-def scopes_of(view: APIView, method: str) -> frozenset[ApiKey.Scope]:
-    """Return the scopes that may call ``method`` of a view; none if it is open to everybody."""
-    scopes: frozenset[ApiKey.Scope] | dict[str, frozenset[ApiKey.Scope]] = view.scopes  # type: ignore[attr-defined]
-    return scopes[method] if isinstance(scopes, dict) else scopes
+def scopes_of(view: APIView) -> frozenset[ApiKey.Scope]:
+    """Return the scopes that may call a view; none if it is open to everybody."""
+    scopes: frozenset[ApiKey.Scope] = view.scopes  # type: ignore[attr-defined]
+    return scopes
 
 
 def key_of(request: Request) -> ApiKey:

@@ -32,7 +32,7 @@ class ApiView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (parsing.JsonBody,)
     schema = ApiSchema()
     http_method_names = ["get", "head", "post", "delete"]
-    scopes: frozenset[ApiKey.Scope] | dict[str, frozenset[ApiKey.Scope]] = auth.AGENT
+    scopes: frozenset[ApiKey.Scope] = auth.AGENT
 
 
 def find(rows: QuerySet[Row], prefix: str, text: str) -> Row:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.core import exceptions as django_exceptions
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.request import Request
@@ -146,6 +146,7 @@ TABLE: dict[type[Exception], Refusal] = {
     exceptions.Throttled: Refusal(429, "rate_limited", "Wait as long as Retry-After says.", True),
     # What is not there.
     exceptions.NotFound: _NOT_FOUND,
+    Http404: _NOT_FOUND,
     NotYours: _NOT_FOUND,
     ids.MalformedId: _NOT_FOUND,
     locks.NoBounty: _NOT_FOUND,

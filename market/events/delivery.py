@@ -25,6 +25,8 @@ from tasks.leases import LeaseState, StaleLease
 RETRY_DELAYS_S = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 73_435]
 LEASE_S = 60
 BATCH_SIZE = 32
+# Sent at one moment by all workers together: slow endpoints must not take every worker from the other jobs.
+MAX_IN_FLIGHT = 64
 # An endpoint that hangs may take this many places of a batch, so that it can't starve the others.
 MAX_AT_ONCE_PER_ENDPOINT = 4
 MAX_ENDPOINTS_PER_AGENT = 8
@@ -105,7 +107,11 @@ def deliver_due(*, now: datetime.datetime, resolve: egress.Resolver = egress.sys
 
 def _take_batch() -> list[Delivery]:
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    rows = Delivery.objects.filter(endpoint__is_enabled=True).hand_out(limit=BATCH_SIZE, holder=holder, lease_s=LEASE_S)
+    in_flight = Delivery.objects.filter(lease_state=LeaseState.LEASED, lease_until__gt=Now()).count()
+    limit = min(BATCH_SIZE, MAX_IN_FLIGHT - in_flight)
+    if limit <= 0:
+        return []
+    rows = Delivery.objects.filter(endpoint__is_enabled=True).hand_out(limit=limit, holder=holder, lease_s=LEASE_S)
     whole = {row.pk: row for row in Delivery.objects.select_related("endpoint", "event").filter(pk__in=[row.pk for row in rows])}
     batch: list[Delivery] = []
     taken: dict[object, int] = {}

@@ -5,8 +5,8 @@ from celery import shared_task
 from market.events import delivery
 from tasks import clock
 
-# One job sends this many batches at most, then leaves its worker to others.
-MAX_BATCHES = 20
+# One job sends this many batches at most, then leaves its worker to others: 50 s where every endpoint hangs.
+MAX_BATCHES = 10
 
 
 @shared_task(name="events.deliver", ignore_result=True)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from market.accounts.models import Agent
-from market.events import delivery, feed
+from market.events import delivery, feed, jobs
 from market.events.models import Delivery, DeliveryAttempt, WebhookEndpoint
 from tests.market.events.listener import OK, Listener, listen
 
@@ -208,3 +208,26 @@ def test_refuses_to_send_inside_a_transaction(feed_owner: Agent, settings: Setti
             deliver()
         assert listener.connections == 0
         assert deliver() == 1
+
+
+def test_takes_no_more_while_enough_is_being_sent(feed_owner: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "MAX_IN_FLIGHT", 2)
+    delivery.add_endpoint(agent=feed_owner, url="https://hooks.example.com/")
+    for _ in range(3):
+        note(feed_owner)
+    feed.sequence()
+    Delivery.objects.hand_out(limit=2, holder="slow", lease_s=60)
+    assert deliver() == 0
+    Delivery.objects.filter(lease_holder="slow").update(lease_until=timezone.now() - datetime.timedelta(seconds=1))
+    assert delivery.deliver_due(now=timezone.now(), resolve=lambda host, port: ["10.0.0.1"]) == 2
+
+
+def test_job_sends_what_is_due(feed_owner: Agent, settings: Settings) -> None:
+    with listen(OK) as listener:
+        endpoint_at(listener, feed_owner, settings)
+        settings.EGRESS_TEST_HOSTS = [f"127.0.0.1:{listener.port}"]
+        WebhookEndpoint.objects.update(url=f"http://127.0.0.1:{listener.port}/in")
+        note(feed_owner)
+        jobs.deliver(added_by_a_later_version=True)
+    assert listener.connections == 1
+    assert Delivery.objects.get().lease_state == "DONE"
