@@ -132,3 +132,13 @@ def test_shows_a_session_what_its_user_may_see(submission: Submission, worker: W
     owner = submission.task.owner
     look(owner, owner).refused(403, "link_ended")
     picture(look(owner, owner, "preview"))
+
+
+def test_shows_an_operator_who_posted_it_no_more_than_a_poster(agent: Agent, submission: Submission) -> None:
+    owner = agent.owner
+    User.objects.filter(pk=owner.pk).update(is_staff=True)
+    client = Client()
+    client.force_login(User.objects.get(pk=owner.pk))
+    file = submission.evidence.get()
+    url = media_links.url(evidence_id=file.pk, variant="display", viewer=media_links.viewer_with_session(owner.pk))
+    assert client.get(url).status_code == 403
