@@ -95,7 +95,9 @@ def criteria_of(submission: Submission, *, decided: Mapping[str, Verdict.Outcome
 
     ``decided`` maps a criterion's code, or "" for all of them, to ACCEPTED or REJECTED.
     """
-    said = policy.by_criterion(_result(run) for run in CheckRun.objects.filter(submission=submission).order_by("check_name", "criterion", "check_version"))
+    said = policy.by_criterion(
+        _result(run) for run in CheckRun.objects.filter(submission=submission).order_by("check_name", "criterion", "check_version")
+    )
     return [
         _line(code, said.get(code), (decided or {}).get(code) or (decided or {}).get(""))
         for code in published_codes(submission)

@@ -60,7 +60,7 @@ def test_leaves_no_name_behind_when_killed(tmp_path: Path) -> None:
 
 def test_removes_what_could_not_be_finished(tmp_path: Path) -> None:
     class Broken(ContentFile):  # type: ignore[type-arg]
-        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:  # type: ignore[override]
+        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
             yield b"half"
             raise OSError("the disk is full")
 
