@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from market.web.views import accounts, claims, media, money, reviews, submissions, tasks
+from market.web.views import accounts, claims, finding, media, money, reviews, submissions
 
 app_name = "web"
 urlpatterns = [
-    path("", tasks.listing, name="listing"),
-    path("place", tasks.choose_place, name="place"),
-    path("tasks/<str:task>", tasks.task_page, name="task"),
-    path("tasks/<str:task>/claim", tasks.claim, name="claim-task"),
+    path("", finding.listing, name="listing"),
+    path("place", finding.choose_place, name="place"),
+    path("tasks/<str:task>", finding.task_page, name="task"),
+    path("tasks/<str:task>/claim", finding.claim, name="claim-task"),
     path("claims/<str:claim>", claims.claim_page, name="claim"),
     path("claims/<str:claim>/send", claims.send, name="send"),
     path("claims/<str:claim>/cannot", claims.cannot, name="cannot"),

@@ -89,7 +89,7 @@ def test_contradiction_moves_nothing_and_is_named_by_the_audit(first: str, secon
     [
         ({"amount_minor": 1001}, "Contradiction"),
         ({"currency": "EUR"}, "Contradiction"),
-        ({"currency": "XXX"}, "MalformedEvent"),
+        ({"currency": "ZZZ"}, "MalformedEvent"),
         ({"key": "payout-00000000000000000000000000000000"}, "UnknownKey"),
         ({"key": "payout-not-hex"}, "UnknownKey"),
         ({"key": "deposit-00000000000000000000000000000000"}, "UnknownKey"),

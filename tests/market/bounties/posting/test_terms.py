@@ -82,7 +82,7 @@ def test_names_the_field_that_is_wrong(agent: Agent, now: datetime.datetime, fie
         ("reward", {"amount": "1e3", "currency": "USD"}),
         ("reward", {"amount": "-1.00", "currency": "USD"}),
         ("reward", {"amount": "10.001", "currency": "USD"}),
-        ("reward", {"amount": "10.00", "currency": "XXX"}),
+        ("reward", {"amount": "10.00", "currency": "ZZZ"}),
         ("slots", 0),
         ("slots", 101),
         ("slots", "2"),
