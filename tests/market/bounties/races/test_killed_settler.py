@@ -10,7 +10,7 @@ from tests import people, processes, stories
 from tests.market.bounties import ledger
 from verification.models import Verdict
 
-SUBMISSIONS, KILLS = 13, 3
+SUBMISSIONS, KILLS = 24, 4
 
 SETTLER = """
 from market.bounties import settlement
