@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import structlog
 from django.db import transaction
+from django.db.models.functions import Now
 
 from market.common.money import Money
 from market.ledger import transfers
@@ -18,8 +19,10 @@ from tasks.models import WorkerProfile
 
 # Longer than any call to a provider may take.
 LEASE_S = 60
-# Only a payout whose sender dies every time gets here; the audit names it, and a person looks.
+# Only a payout whose sender dies every time gets here; the audit names it, and a person takes it up again (`retry_given_up`).
 MAX_ATTEMPTS = 50
+# What a payout says that an operator failed because its provider never had it.
+GIVEN_UP = "given_up"
 _MAX_DELAY_S = 3600
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +38,10 @@ class PayoutDenied(Exception):
     def __init__(self, worker: WorkerProfile, codes: tuple[str, ...]) -> None:
         super().__init__(f"No payout for worker {worker.pk} in {worker.country or 'no country'}: {', '.join(codes)}. Nothing moved.")
         self.codes = codes
+
+
+class NotGivenUp(Exception):
+    """The payout was not given up: its sender is at work, or it has ended."""
 
 
 class RequestReused(Exception):
@@ -99,6 +106,35 @@ def sweep(*, now: datetime.datetime, holder: str = "sweeper") -> int:
     return send_due(holder=holder, now=now)
 
 
+def retry_given_up(*, payout_id: uuid.UUID, holder: str, is_to_fail: bool = False, now: datetime.datetime) -> Payout:
+    """Take a payout up again that was given up: the provider is asked for it first, and only if he has none it is sent again.
+
+    With ``is_to_fail`` a payout that the provider does not have is failed instead, and its money is payable again.
+
+    Raises:
+        NotGivenUp: it is under way, or it has ended.
+        providers.base.OutcomeUnknown: only with ``is_to_fail``: the provider does not say whether he has it; nothing moved, and
+            it is tried again like any other.
+    """
+    with transaction.atomic():
+        given_up = Payout.objects.filter(pk=payout_id, status=Payout.Status.REQUESTED, lease_state=leases.LeaseState.DEAD)
+        # One attempt is behind it, so that the next one asks the provider first.
+        if not given_up.update(lease_state=leases.LeaseState.READY, attempts=1, available_at=Now()):
+            raise NotGivenUp(f"Payout {payout_id} is under way or has ended: there is nothing to take up again.")
+        [payout] = Payout.objects.filter(pk=payout_id).hand_out(limit=1, holder=holder, lease_s=LEASE_S)
+    if is_to_fail:
+        _fail_unless_found(payout, now)
+    else:
+        _send(payout, now)
+    payout.refresh_from_db()
+    return payout
+
+
+def given_up() -> list[Payout]:
+    """Return the payouts that were given up while their money is in transit, oldest first."""
+    return list(Payout.objects.filter(status=Payout.Status.REQUESTED, lease_state=leases.LeaseState.DEAD).order_by("created_at", "pk"))
+
+
 def _handed_out(limit: int, holder: str) -> Iterator[Payout]:
     for _ in range(limit):
         # One at a time: a sender that dies keeps no others waiting for the end of their lease.
@@ -128,6 +164,15 @@ def _send(payout: Payout, now: datetime.datetime) -> None:
         _finish(payout, provider_ref="", failure=refused.reason, now=now)
     else:
         _finish(payout, provider_ref=provider_ref, failure="", now=now)
+
+
+def _fail_unless_found(payout: Payout, now: datetime.datetime) -> None:
+    try:
+        found = registry.named(payout.provider).find(key=notices.key_of(payout))
+    except base.OutcomeUnknown:
+        _give_back(payout)
+        raise
+    _finish(payout, provider_ref=found or "", failure="" if found else GIVEN_UP, now=now)
 
 
 def _finish(payout: Payout, *, provider_ref: str, failure: str, now: datetime.datetime) -> None:
