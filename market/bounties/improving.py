@@ -4,12 +4,13 @@ import datetime
 import uuid
 
 from market.accounts.models import Agent, ApiKey
-from market.bounties import closing, locks, news, pricing, rules, spending
+from market.bounties import closing, locks, news, posting, pricing, rules, spending
 from market.bounties.models import Bounty, Offer
 from market.common import retrying
 from market.common.money import Money
 from market.escrow import holds
 from tasks import leases
+from tasks.kinds import photo
 from tasks.models import Slot, Task
 
 
@@ -33,7 +34,9 @@ def improve(
 
     Raises:
         market.bounties.locks.NoBounty: it is another agent's.
-        NotImprovable: not open, closing, or not better.
+        NotImprovable: not open, closing, not better, or not allowed any more by the rules in force.
+        market.bounties.posting.AgentSuspended: the agent may not offer more.
+        market.bounties.spending.KeyRevoked: the key is revoked.
         market.bounties.pricing.BadOffer: beyond the limits of an offer.
         market.escrow.holds.InsufficientFunds: the agent has too little available for the difference.
         market.policy.mandates.SpendLimitExceeded: over a limit of the key.
@@ -58,6 +61,7 @@ def _improve(
         raise NotImprovable(f"{bounty} may only be improved: neither reward nor deadline can be lowered.")
     if new_deadline > bounty.created_at + rules.MAX_LIFE:
         raise pricing.BadOffer("deadline", f"A bounty lives {rules.MAX_LIFE.days} days at most.")
+    _require_right_to_improve(bounty, key or bounty.posted_with)
     offer = _write(bounty, current, reward_minor, new_deadline, now)
     _hold_more(bounty, key or bounty.posted_with, current, offer, now)
     Task.objects.filter(pk=bounty.task_id).update(closes_at=new_deadline)
@@ -71,6 +75,17 @@ def _improve(
         deadline=offer.deadline.isoformat(),
     )
     return offer
+
+
+def _require_right_to_improve(bounty: Bounty, key: ApiKey) -> None:
+    if bounty.agent.is_suspended:
+        raise posting.AgentSuspended(f"{bounty.agent} is suspended: it can't improve a bounty until an operator lifts it.")
+    # Also where only the deadline moves and nothing is spent.
+    spending.lock_key(key)
+    if bounty.policy_version != posting.policy_version():
+        terms = photo.PhotoTerms.model_validate(bounty.task.terms)
+        if not posting.screen(bounty.task.title, terms).is_allowed:
+            raise NotImprovable(f"The rules now in force do not allow {bounty}: it can't be improved.")
 
 
 def _reward_minor(reward: Money | None, current: Offer) -> int:

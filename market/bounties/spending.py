@@ -22,13 +22,23 @@ def spend(*, key: ApiKey, bounty: Bounty, offer_version: int, amount_minor: int,
         market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
         KeyRevoked: the key is revoked.
     """
-    locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
-    if locked.revoked_at is not None:
-        raise KeyRevoked(f"{locked} is revoked: use another key.")
+    locked = lock_key(key)
     check(key=locked, bounty=bounty, amount_minor=amount_minor, currency=currency, now=now)
     return Spend.objects.create(
         key=locked, bounty=bounty, offer_version=offer_version, amount_minor=amount_minor, currency=currency, spent_at=now
     )
+
+
+def lock_key(key: ApiKey) -> ApiKey:
+    """Lock the key that acts until the transaction ends, and return it as it is now.
+
+    Raises:
+        KeyRevoked: the key is revoked.
+    """
+    locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+    if locked.revoked_at is not None:
+        raise KeyRevoked(f"{locked} is revoked: use another key.")
+    return locked
 
 
 def check(*, key: ApiKey, bounty: Bounty | None, amount_minor: int, currency: str, now: datetime.datetime) -> None:

@@ -1,21 +1,24 @@
 """Improving an offer: it ..."""
 
 import datetime
+from collections.abc import Callable
 
 import pytest
 
-from market.accounts.models import Agent, User
-from market.bounties import cancellation, improving, locks, pricing
+from market.accounts.models import Agent, ApiKey, User
+from market.bounties import cancellation, improving, locks, posting, pricing, spending
 from market.bounties.models import Bounty, Offer
 from market.common.money import Money
 from market.escrow import holds
 from market.policy import mandates
-from tasks.models import WorkerProfile
+from tasks import clock
+from tasks.models import Task, WorkerProfile
 from tests import people, stories
 from tests.market.bounties import ledger
 from verification.models import Case
 
 HOUR = datetime.timedelta(hours=1)
+FORBIDDEN = "Send me the one-time password from the SMS"
 
 
 def test_holds_the_difference_for_every_slot_that_waits(agent: Agent, now: datetime.datetime) -> None:
@@ -97,3 +100,36 @@ def test_is_closed_to_a_stranger(agent: Agent, stranger: User, now: datetime.dat
     bounty = stories.post_photo_bounty(agent, now=now)
     with pytest.raises(locks.NoBounty):
         improving.improve(bounty=bounty, agent=stranger.agents.get(), reward=Money(1500, "USD"), now=now)
+
+
+@pytest.mark.parametrize(("reward", "later"), [(Money(1500, "USD"), None), (None, HOUR)])
+@pytest.mark.parametrize(
+    ("loses_right", "refusal"),
+    [
+        (lambda: Agent.objects.update(is_suspended=True), posting.AgentSuspended),
+        (lambda: ApiKey.objects.update(revoked_at=clock.now()), spending.KeyRevoked),
+        (lambda: (Bounty.objects.update(policy_version="older"), Task.objects.update(title=FORBIDDEN)), improving.NotImprovable),
+    ],
+    ids=["suspended", "revoked", "other rules"],
+)
+def test_is_refused_to_whom_may_not_post(
+    agent: Agent,
+    now: datetime.datetime,
+    reward: Money | None,
+    later: datetime.timedelta | None,
+    loses_right: Callable[[], object],
+    refusal: type[Exception],
+) -> None:
+    bounty = stories.post_photo_bounty(agent, now=now)
+    loses_right()
+    deadline = None if later is None else bounty.task.closes_at + later
+    with pytest.raises(refusal):
+        improving.improve(bounty=bounty, agent=agent, reward=reward, deadline=deadline, now=now)
+    bounty.task.refresh_from_db()
+    assert (Offer.objects.count(), ledger.held(bounty), bounty.task.closes_at) == (1, 1600, bounty.offers.get().deadline)
+
+
+def test_asks_the_rules_again_only_when_they_have_changed(agent: Agent, now: datetime.datetime) -> None:
+    bounty = stories.post_photo_bounty(agent, now=now)
+    Bounty.objects.update(policy_version="older")
+    assert improving.improve(bounty=bounty, agent=agent, reward=Money(1500, "USD"), now=now).version == 2
