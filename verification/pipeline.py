@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from tasks import batches, leases
@@ -53,6 +53,19 @@ def open_case(
     )
     dispatch.nudge_advance(submission.pk)
     return case
+
+
+def tighten(*, task_id: uuid.UUID, max_false_accept: float) -> int:
+    """Bring every case of a task that the machine has not judged yet under a stricter limit; return how many.
+
+    The token moves on: a machine that is judging by the old limit now finds its lease stale, and the sweeper starts again.
+    """
+    unjudged = Case.objects.filter(
+        submission__task=task_id, stage__in=(_Stage.CHECKS, _Stage.VISION, _Stage.DECIDE), max_false_accept__gt=max_false_accept
+    ).exclude(lease_state=leases.LeaseState.DEAD)
+    return unjudged.update(
+        max_false_accept=max_false_accept, token=F("token") + 1, lease_state=leases.LeaseState.READY, lease_until=None, lease_holder=""
+    )
 
 
 def advance(*, submission_id: uuid.UUID, now: datetime.datetime) -> None:

@@ -12,6 +12,7 @@ from market.escrow import holds
 from tasks import leases
 from tasks.kinds import photo
 from tasks.models import Slot, Task
+from verification import pipeline
 
 
 class NotImprovable(Exception):
@@ -29,6 +30,7 @@ def improve(
 ) -> Offer:
     """Write a new version of the offer and hold what it costs more; who has claimed already gets it too.
 
+    Work that the machine has judged already was judged for the price of its time and is paid that (`settlement`).
     The terms stay as they were frozen: only the time in which they may be met grows. The same improvement again returns
     the version that stands. ``key`` is the one that acts and whose limits count; the one that posted the bounty if none is given.
 
@@ -64,6 +66,8 @@ def _improve(
     _require_right_to_improve(bounty, key or bounty.posted_with)
     offer = _write(bounty, current, reward_minor, new_deadline, now)
     _hold_more(bounty, key or bounty.posted_with, current, offer, now)
+    # A surer verdict for the higher price, also on work that was handed in before.
+    pipeline.tighten(task_id=bounty.task_id, max_false_accept=pricing.max_false_accept(Money(reward_minor, offer.currency)))
     Task.objects.filter(pk=bounty.task_id).update(closes_at=new_deadline)
     bounty.task.closes_at = new_deadline
     news.tell_of_bounty(

@@ -5,15 +5,16 @@ import uuid
 
 from django.db.models import F
 
-from market.bounties import closing, locks, maturing, news, rules
+from market.bounties import closing, locks, maturing, news, pricing, rules
 from market.bounties.models import Appeal, Bounty, Offer, Settlement
 from market.common import account_paths, retrying
+from market.common.money import Money
 from market.escrow import holds
 from market.escrow.models import Hold
 from tasks import batches, claims, submissions
 from tasks.models import Claim, Submission, WorkerProfile
 from verification import receipts, verdicts
-from verification.models import Verdict
+from verification.models import Case, Verdict
 
 _Status = Submission.Status
 _Outcome = Verdict.Outcome
@@ -98,7 +99,7 @@ def _is_awaited(verdict: Verdict, submission: Submission) -> bool:
 def _accept(bounty: Bounty, submission: Submission, verdict: Verdict, now: datetime.datetime) -> Settlement:
     _decide(bounty, submission, verdict, retake_until=None, appeal_until=submission.appeal_until, now=now)
     submissions.finalise(submission=submission, now=now)
-    offer = bounty.offers.latest("version")
+    offer = _offer_earned(bounty, submission, verdict)
     if submission.kind == Submission.Kind.NEGATIVE:
         settlement = _pay_negative(bounty, submission, verdict, offer, now)
     else:
@@ -107,6 +108,17 @@ def _accept(bounty: Bounty, submission: Submission, verdict: Verdict, now: datet
     news.tell_of_settlement(bounty, settlement, type="submission.paid", actor=news.actor_of(verdict))
     closing.wind_down(bounty=bounty, actor=news.actor_of(verdict), now=now)
     return settlement
+
+
+def _offer_earned(bounty: Bounty, submission: Submission, verdict: Verdict) -> Offer:
+    """Return the newest offer; of a machine's acceptance, the newest for whose price it was sure enough."""
+    offers = list(bounty.offers.order_by("-version"))
+    if verdict.decided_by not in (Verdict.Decider.MACHINE, Verdict.Decider.SILENCE):
+        return offers[0]
+    bound = Case.objects.values_list("max_false_accept", flat=True).get(pk=submission.pk)
+    sure_enough = (offer for offer in offers if bound <= pricing.max_false_accept(Money(offer.reward_minor, offer.currency)))
+    # The case was opened under the first offer's limit, or a stricter one.
+    return next(sure_enough, offers[-1])
 
 
 def _reject(bounty: Bounty, submission: Submission, verdict: Verdict, now: datetime.datetime) -> Settlement | None:

@@ -133,7 +133,8 @@ def _reopen(bounty: Bounty, claim: Claim, now: datetime.datetime) -> None:
 def _open_case(bounty: Bounty, submission: Submission, now: datetime.datetime) -> None:
     terms = photo.PhotoTerms.model_validate(bounty.task.terms)
     offer = bounty.offers.latest("version")
-    # A raised reward asks for a surer verdict than the frozen terms did.
+    # A raised reward asks for a surer verdict than the frozen terms did: offers only rise, so the newest is the strictest
+    # since the claim. A raise that comes after this tightens the case (`improving`).
     bound = min(terms.max_false_accept, pricing.max_false_accept(Money(offer.reward_minor, offer.currency)))
     pipeline.open_case(
         submission=submission,
