@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "broken_books: breaks the ledger on purpose, so the audit after it is left out")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before the test runner reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share something dear in one process."""
     for item in items:
