@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from tasks.models import Claim, Submission, Task, WorkerProfile
+from tasks.models import Claim, Setback, Submission, Task, WorkerProfile
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -69,3 +69,12 @@ class WorkerLookUp(LookUp):
     list_display = ("__str__", "mode", "country", "accepted_count", "rejected_count", "expired_count", "is_suspended")
     list_filter = ("mode", "is_suspended", "country")
     search_fields = ("user__id",)
+
+
+@admin.register(Setback)
+class SetbackLookUp(LookUp):
+    """Rows that fail in a sweep, and when they are tried again."""
+
+    list_display = ("__str__", "error", "next_try_at")
+    list_filter = ("sweep",)
+    search_fields = ("row",)

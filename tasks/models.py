@@ -238,3 +238,21 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return ids.encode("evd", self.pk)
+
+
+class Setback(models.Model):
+    """A row that failed in a sweep: it rests until ``next_try_at``, so that the rows behind it get their turn."""
+
+    sweep = models.CharField(max_length=40)
+    # The primary key of the row, as text: every sweep goes over another table.
+    row = models.CharField(max_length=40)
+    tries = models.PositiveIntegerField()
+    # The name of the exception; the whole of it is in the log.
+    error = models.CharField(max_length=80)
+    next_try_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sweep", "row"], name="sweep_notes_a_row_once")]
+
+    def __str__(self) -> str:
+        return f"{self.sweep}: {self.row} failed {self.tries} times"

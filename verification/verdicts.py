@@ -85,9 +85,9 @@ def record(
     return verdict
 
 
-def unapplied(limit: int) -> models.QuerySet[Verdict]:
+def unapplied() -> models.QuerySet[Verdict]:
     """Return verdicts the market has not applied yet, oldest first."""
-    return Verdict.objects.filter(applied_at=None).order_by("created_at", "submission_id", "round")[:limit]
+    return Verdict.objects.filter(applied_at=None).order_by("created_at", "submission_id", "round")
 
 
 def criteria_of(submission: Submission, *, decided: Mapping[str, Verdict.Outcome] | None = None) -> list[CriterionOutcome]:

@@ -33,16 +33,16 @@ def cancel(*, bounty: Bounty, agent: Agent, now: datetime.datetime) -> Bounty:
 
 def close_due(*, now: datetime.datetime, limit: int = 200) -> int:
     """Close what is past its deadline and finish what is closing; return how many bounties were looked at."""
-    due = (
-        Bounty.objects.filter(
-            Q(status=Bounty.Status.SCREENED, task__closes_at__lte=now)
-            | Q(status=Bounty.Status.OPEN, task__closes_at__lte=now, closed_because="")
-            | (Q(status=Bounty.Status.OPEN) & ~Q(closed_because="") & ~Q(task__slots__lease_state="LEASED"))
-        )
-        .distinct()
-        .values_list("pk", flat=True)[:limit]
-    )
-    return len(batches.for_each(due, lambda bounty_id: retrying.in_transaction(lambda: _close(bounty_id, now))))
+    due = Bounty.objects.filter(
+        Q(status=Bounty.Status.SCREENED, task__closes_at__lte=now)
+        | Q(status=Bounty.Status.OPEN, task__closes_at__lte=now, closed_because="")
+        | (Q(status=Bounty.Status.OPEN) & ~Q(closed_because="") & ~Q(task__slots__lease_state="LEASED"))
+    ).order_by("pk")
+
+    def work(bounty_id: uuid.UUID) -> None:
+        retrying.in_transaction(lambda: _close(bounty_id, now))
+
+    return len(batches.drive(sweep="bounties closing", due=due, work=work, limit=limit, now=now))
 
 
 def _cancel(bounty_id: uuid.UUID, now: datetime.datetime) -> Bounty:

@@ -101,12 +101,14 @@ def drop(*, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> Clai
 
 def expire_due(*, now: datetime.datetime, limit: int = 500) -> int:
     """End every active claim whose time is over (``expires_at`` itself is over); return how many."""
-    return _expire(list(_lapsed(now).order_by("expires_at").values_list("pk", flat=True)[:limit]), now)
+    due = _lapsed(now).order_by("expires_at")
+    return sum(batches.drive(sweep="claims expired", due=due, work=lambda pk: _expire_one(pk, now), limit=limit, now=now))
 
 
 def expire_lapsed_of(*, worker: WorkerProfile, now: datetime.datetime) -> int:
     """End the worker's own claims whose time is over, so that they don't stand in the way of his next."""
-    return _expire(list(_lapsed(now).filter(worker=worker).values_list("pk", flat=True)), now)
+    own = _lapsed(now).filter(worker=worker).values_list("pk", flat=True)
+    return sum(batches.for_each(own, lambda claim_id: _expire_one(claim_id, now)))
 
 
 def require_own(claim: Claim, worker: WorkerProfile) -> None:
@@ -121,10 +123,6 @@ def require_own(claim: Claim, worker: WorkerProfile) -> None:
 
 def _lapsed(now: datetime.datetime) -> QuerySet[Claim]:
     return Claim.objects.filter(status=Claim.Status.ACTIVE, expires_at__lte=now)
-
-
-def _expire(claim_ids: list[uuid.UUID], now: datetime.datetime) -> int:
-    return sum(batches.for_each(claim_ids, lambda claim_id: _expire_one(claim_id, now)))
 
 
 def _expire_one(claim_id: uuid.UUID, now: datetime.datetime) -> bool:

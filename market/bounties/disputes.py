@@ -56,9 +56,12 @@ def finalise_due(*, now: datetime.datetime, limit: int = 200) -> int:
         Submission.objects.filter(status=Submission.Status.REJECTED, final_at=None, appeal_until__lte=now)
         .exclude(claim__status=Claim.Status.ACTIVE)
         .order_by("appeal_until")
-        .values_list("pk", "task_id")[:limit]
     )
-    return sum(batches.for_each(due, lambda ids: retrying.in_transaction(lambda: _finalise(*ids, now))))
+
+    def work(pk: uuid.UUID) -> bool:
+        return retrying.in_transaction(lambda: _finalise(pk, now))
+
+    return sum(batches.drive(sweep="rejections final", due=due, work=work, limit=limit, now=now))
 
 
 def _appeal(submission: Submission, statement: str, now: datetime.datetime) -> Appeal:
@@ -80,8 +83,8 @@ def _appeal(submission: Submission, statement: str, now: datetime.datetime) -> A
     return written
 
 
-def _finalise(pk: uuid.UUID, task_id: uuid.UUID, now: datetime.datetime) -> bool:
-    bounty = locks.lock_bounty_of_task(task_id)
+def _finalise(pk: uuid.UUID, now: datetime.datetime) -> bool:
+    bounty = locks.lock_bounty_of_task(Submission.objects.values_list("task_id", flat=True).get(pk=pk))
     # Read again under the lock: an appeal or a retake may have come first.
     submission = (
         Submission.objects.select_related("claim")

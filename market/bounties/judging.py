@@ -1,7 +1,6 @@
 """What the market shows of a judging that is under way: that a case waits for a person."""
 
 import datetime
-import functools
 import uuid
 
 from market.bounties import news
@@ -12,11 +11,14 @@ from tasks.models import Submission
 from verification.models import Case
 
 
-def show_in_review(*, now: datetime.datetime, limit: int = 200) -> int:  # noqa: ARG001 - every step of the sweep takes the time
+def show_in_review(*, now: datetime.datetime, limit: int = 200) -> int:
     """Move every submission whose case waits for a person to IN_REVIEW; return how many."""
     waiting = Case.objects.filter(stage=Case.Stage.REVIEW, submission__status=Submission.Status.CHECKING)
-    due = list(waiting.order_by("created_at").values_list("pk", flat=True)[:limit])
-    return sum(batches.for_each(due, lambda pk: retrying.in_transaction(functools.partial(_show, pk))))
+
+    def work(pk: uuid.UUID) -> bool:
+        return retrying.in_transaction(lambda: _show(pk))
+
+    return sum(batches.drive(sweep="submissions in review", due=waiting.order_by("created_at"), work=work, limit=limit, now=now))
 
 
 def _show(submission_id: uuid.UUID) -> bool:

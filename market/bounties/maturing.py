@@ -14,8 +14,11 @@ from tasks import batches
 def mature_due(*, now: datetime.datetime, limit: int = 500) -> int:
     """Make every paid settlement payable whose time has come; return how many."""
     due = Settlement.objects.filter(matured_at=None, matures_at__lte=now).exclude(kind=Settlement.Kind.UNPAID)
-    waiting = list(due.order_by("matures_at").values_list("pk", flat=True)[:limit])
-    return sum(batches.for_each(waiting, lambda pk: retrying.in_transaction(lambda: _mature(pk, now))))
+
+    def work(pk: uuid.UUID) -> bool:
+        return retrying.in_transaction(lambda: _mature(pk, now))
+
+    return sum(batches.drive(sweep="settlements matured", due=due.order_by("matures_at"), work=work, limit=limit, now=now))
 
 
 def matures_at(*, bounty: Bounty, settled_at: datetime.datetime) -> datetime.datetime:

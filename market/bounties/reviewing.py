@@ -51,14 +51,12 @@ def decide_as_poster(*, submission: Submission, agent: Agent, is_accepted: bool,
 def accept_silence(*, now: datetime.datetime, limit: int = 200) -> int:
     """Accept what the machine found good and whose poster said nothing in his window (its end counts as over)."""
     window = ExpressionWrapper(F("poster_review_window_s") * Value(datetime.timedelta(seconds=1)), output_field=DurationField())
-    due = (
-        _waiting_for_poster()
-        .annotate(window=window)
-        .filter(machine_decided_at__lte=now - F("window"))
-        .order_by("machine_decided_at")
-        .values_list("pk", flat=True)[:limit]
-    )
-    return sum(batches.for_each(due, lambda pk: retrying.in_transaction(lambda: _accept_by_silence(pk, now))))
+    due = _waiting_for_poster().annotate(window=window).filter(machine_decided_at__lte=now - F("window")).order_by("machine_decided_at")
+
+    def work(pk: uuid.UUID) -> bool:
+        return retrying.in_transaction(lambda: _accept_by_silence(pk, now))
+
+    return sum(batches.drive(sweep="silences accepted", due=due, work=work, limit=limit, now=now))
 
 
 def review_until(case: Case) -> datetime.datetime | None:

@@ -30,8 +30,11 @@ class VerdictOutOfTurn(Exception):
 
 def apply_due(*, now: datetime.datetime, limit: int = 100) -> int:
     """Apply verdicts that have not been applied, oldest first; return how many."""
-    due = list(verdicts.unapplied(limit).values_list("pk", flat=True))
-    return len(batches.for_each(due, lambda verdict_id: apply_verdict(verdict_id=verdict_id, now=now)))
+    due = verdicts.unapplied()
+    done = batches.drive(
+        sweep="verdicts applied", due=due, work=lambda verdict_id: apply_verdict(verdict_id=verdict_id, now=now), limit=limit, now=now
+    )
+    return len(done)
 
 
 def apply_verdict(*, verdict_id: uuid.UUID, now: datetime.datetime) -> Settlement | None:

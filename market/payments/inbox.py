@@ -52,8 +52,9 @@ def process_due(*, now: datetime.datetime, limit: int = 500) -> int:
     Raises:
         ExceptionGroup: what went wrong with single events, after all others had their turn; those stay unprocessed.
     """
-    due = ProviderEvent.objects.filter(processed_at__isnull=True).order_by("received_at", "pk").values_list("pk", flat=True)
-    return sum(batches.for_each(due[:limit], lambda event_pk: process(event_pk=event_pk, now=now)))
+    due = ProviderEvent.objects.filter(processed_at__isnull=True).order_by("received_at", "pk")
+    done = batches.drive(sweep="provider events", due=due, work=lambda event_pk: process(event_pk=event_pk, now=now), limit=limit, now=now)
+    return sum(done)
 
 
 def process(*, event_pk: int, now: datetime.datetime) -> bool:

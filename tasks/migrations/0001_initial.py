@@ -193,4 +193,18 @@ class Migration(migrations.Migration):
             model_name='claim',
             constraint=models.UniqueConstraint(condition=models.Q(('status__in', ('ACTIVE', 'SUBMITTED'))), fields=('task', 'worker'), name='worker_has_one_open_claim_per_task'),
         ),
+        migrations.CreateModel(
+            name='Setback',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sweep', models.CharField(max_length=40)),
+                ('row', models.CharField(max_length=40)),
+                ('tries', models.PositiveIntegerField()),
+                ('error', models.CharField(max_length=80)),
+                ('next_try_at', models.DateTimeField()),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('sweep', 'row'), name='sweep_notes_a_row_once')],
+            },
+        ),
     ]

@@ -1,8 +1,13 @@
 """Going through many rows: it ..."""
 
+import contextlib
+import datetime
+
 import pytest
 
-from tasks import batches
+from market.accounts.models import User
+from tasks import batches, clock
+from tasks.models import Setback
 
 
 def test_gives_every_row_its_turn_and_hides_no_error() -> None:
@@ -16,3 +21,49 @@ def test_gives_every_row_its_turn_and_hides_no_error() -> None:
     with pytest.raises(ExceptionGroup, match="1 of 3 failed"):
         batches.for_each([0, 1, 2], work)
     assert done == [0, 2]
+
+
+def user_keys(count: int) -> list[int]:
+    return [User.objects.create_user(username=f"row {number}").pk for number in range(count)]
+
+
+def drive(good: list[int], now: datetime.datetime, *, sweep: str = "rows", limit: int = 2) -> list[int]:
+    """Drive users; those that are not good fail. Return who got a turn."""
+    tried: list[int] = []
+
+    def work(pk: int) -> None:
+        tried.append(pk)
+        if pk not in good:
+            raise ValueError("a worker's words")
+
+    with contextlib.suppress(ExceptionGroup):
+        batches.drive(sweep=sweep, due=User.objects.order_by("pk"), work=work, limit=limit, now=now)
+    return tried
+
+
+@pytest.mark.django_db
+def test_lets_rows_pass_behind_those_that_always_fail() -> None:
+    now = clock.now()
+    first, second, good = user_keys(3)
+    assert drive([good], now) == [first, second]
+    assert drive([good], now) == [good]
+    # Another sweep over the same rows is another matter.
+    assert drive([good], now, sweep="others") == [first, second]
+    assert [(note.tries, note.error, note.next_try_at) for note in Setback.objects.filter(sweep="rows")] == [
+        (1, "ValueError", now + datetime.timedelta(seconds=2))
+    ] * 2
+
+
+@pytest.mark.django_db
+def test_waits_longer_after_each_failure_and_forgets_after_a_success() -> None:
+    now = clock.now()
+    [row] = user_keys(1)
+    for seconds in (2, 4, 8):
+        assert (drive([], now), drive([], now)) == ([row], [])
+        assert drive([], now + datetime.timedelta(seconds=seconds, microseconds=-1)) == []
+        now += datetime.timedelta(seconds=seconds)
+    Setback.objects.update(tries=400, next_try_at=now)
+    assert drive([], now) == [row]
+    assert Setback.objects.get().next_try_at == now + datetime.timedelta(hours=1)
+    assert drive([row], now + datetime.timedelta(hours=1)) == [row]
+    assert not Setback.objects.exists()

@@ -22,7 +22,7 @@ def test_closes_the_case_and_withdraws_the_first_review() -> None:
     submission = scenes.hand_in()
     review = reviews.open_review(submission=submission, kind=Review.Kind.FIRST, now=clock.now())
     verdict = record(submission)
-    assert (verdict.round, list(verdicts.unapplied(10))) == (1, [verdict])
+    assert (verdict.round, list(verdicts.unapplied())) == (1, [verdict])
     review.refresh_from_db()
     assert (Case.objects.get().stage, review.lease_state) == (Case.Stage.DECIDED, leases.LeaseState.DEAD)
     assert scenes.advance(submission).stage == Case.Stage.DECIDED

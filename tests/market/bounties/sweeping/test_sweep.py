@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from market.accounts.models import Agent
-from market.bounties import jobs, sweeping
+from market.bounties import jobs, settlement, sweeping
 from market.bounties.models import Bounty, Settlement
 from tasks.models import Claim, WorkerProfile
 from tests import people, stories
@@ -57,3 +57,16 @@ def test_pays_when_rung_although_another_verdict_is_bad(agent: Agent, worker: Wo
     with pytest.raises(ExceptionGroup):
         jobs.apply_verdicts()
     assert ledger.payable(worker) == 1000
+
+
+def test_reaches_good_verdicts_behind_a_batch_of_bad_ones(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
+    broken, whole = stories.post_photo_bounty(agent, slots=3, now=now), stories.post_photo_bounty(agent, now=now)
+    for _ in range(3):
+        bad = stories.claim(broken, people.open_worker(), now=now)
+        stories.decide(stories.submit(bad, now=now), now=now)
+        Claim.objects.filter(pk=bad.pk).update(terms_hash="0" * 64)
+    stories.decide(stories.submit(stories.claim(whole, worker, now=now), now=now), now=now)
+    with pytest.raises(ExceptionGroup) as refused:
+        settlement.apply_due(now=now, limit=3)
+    assert refused.group_contains(settlement.TermsMismatch)
+    assert (settlement.apply_due(now=now, limit=3), ledger.earned(worker)) == (1, 1000)
