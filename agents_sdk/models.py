@@ -85,7 +85,7 @@ class CriterionResult(Model):
 
 
 class Verdict(Model):
-    """ACCEPTED, REJECTED or INCONCLUSIVE; by the machine, a reviewer, the poster, the poster's silence or an appeal."""
+    """ACCEPTED, REJECTED or INCONCLUSIVE; by the machine, a reviewer, the poster, the poster's silence, an appeal or the clock."""
 
     outcome: Code
     decided_by: CodeOrEmpty = ""

@@ -165,6 +165,7 @@ class Verdict(models.Model):
         POSTER = "POSTER", "poster"
         SILENCE = "SILENCE", "poster's silence"
         APPEAL = "APPEAL", "appeal"
+        CLOCK = "CLOCK", "clock: no person decided in time"
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="verdicts")
@@ -203,6 +204,8 @@ class Review(leases.Leased):
     criterion = models.CharField(max_length=24, blank=True, default="")
     reason = models.CharField(max_length=500, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
+    # When the clock decides instead (see `verification.reviews`); null where no money waits.
+    due_at = models.DateTimeField(null=True, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -210,6 +213,10 @@ class Review(leases.Leased):
             models.UniqueConstraint(fields=["submission", "kind"], name="submission_has_one_review_of_a_kind"),
             models.CheckConstraint(condition=Q(decision="") | Q(reviewer__isnull=False), name="decided_review_has_a_reviewer"),
             models.CheckConstraint(condition=~Q(decision="REJECTED") | ~Q(criterion=""), name="rejecting_review_names_a_criterion"),
+            models.CheckConstraint(condition=Q(kind="AUDIT") | Q(due_at__isnull=False), name="review_that_keeps_money_has_a_limit"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(decision="", lease_state__in=("READY", "LEASED")), name="review_to_time_out")
         ]
 
     def __str__(self) -> str:

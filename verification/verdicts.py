@@ -134,8 +134,14 @@ def _require_published(submission: Submission, outcome: Verdict.Outcome, criteri
         raise MalformedVerdict(f"A rejection of {submission} must name the published criterion that failed.")
 
 
+def _decides_appeal(submission: Submission, decided_by: Verdict.Decider) -> bool:
+    # The clock decides first looks and appeals: once there is an appeal, its first look is over.
+    has_timed_out = decided_by == Verdict.Decider.CLOCK and Review.objects.filter(submission=submission, kind=Review.Kind.APPEAL).exists()
+    return decided_by == Verdict.Decider.APPEAL or has_timed_out
+
+
 def _require_turn(submission: Submission, decided_by: Verdict.Decider, earlier: Sequence[Verdict]) -> None:
-    if decided_by != Verdict.Decider.APPEAL:
+    if not _decides_appeal(submission, decided_by):
         if earlier:
             raise AlreadyDecided(f"{submission} was decided before: {earlier[-1].get_outcome_display()}.")
         return

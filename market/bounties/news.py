@@ -17,6 +17,7 @@ _ACTORS: dict[str, Actor] = {
     Verdict.Decider.POSTER: "poster",
     Verdict.Decider.SILENCE: "clock",
     Verdict.Decider.APPEAL: "reviewer",
+    Verdict.Decider.CLOCK: "clock",
 }
 
 

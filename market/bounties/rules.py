@@ -9,7 +9,8 @@ APPEAL_WINDOW = datetime.timedelta(hours=72)
 # How many workers must report, independently, that it can't be done for the same reason.
 AGREEING_NEGATIVE_REPORTS = 2
 
-# The longest from posting to deadline: with review and appeal it must fit the 90 days that money may be held.
+# The longest from posting to deadline: with review, appeal window and the appeal's review it must fit the 90 days that money
+# may be held (a person's time stands in `verification.reviews`).
 MAX_LIFE = datetime.timedelta(days=60)
 MAX_SLOTS = 100
 

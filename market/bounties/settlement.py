@@ -95,7 +95,7 @@ def _apply(verdict_id: uuid.UUID, now: datetime.datetime) -> Settlement | None:
 
 def _is_awaited(verdict: Verdict, submission: Submission) -> bool:
     if submission.status == _Status.APPEALED:
-        return verdict.decided_by == Verdict.Decider.APPEAL
+        return verdict.decided_by in (Verdict.Decider.APPEAL, Verdict.Decider.CLOCK)
     return submission.status in (_Status.CHECKING, _Status.IN_REVIEW)
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from market.bounties import cancellation, claiming, disputes, judging, maturing, reviewing, settlement
 from tasks import batches
+from verification import reviews
 
 
 class Step(Protocol):
@@ -19,6 +20,7 @@ STEPS: dict[str, Step] = {
     "claims expired": claiming.expire_due,
     "submissions in review": judging.show_in_review,
     "silences accepted": reviewing.accept_silence,
+    "reviews timed out": reviews.time_out_due,
     "verdicts applied": settlement.apply_due,
     "rejections final": disputes.finalise_due,
     "bounties closing": cancellation.close_due,

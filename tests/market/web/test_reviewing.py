@@ -5,8 +5,10 @@ from django.test import Client
 
 from market.accounts.models import Agent, User
 from market.bounties import settlement
+from tasks import clock
 from tasks.models import Submission, WorkerProfile
 from tests import people, stories
+from verification import reviews
 from verification.models import Review, Verdict
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +75,8 @@ def test_a_decision_without_its_reason_or_criterion_decides_nothing(desk: Client
 
 
 def test_who_saw_it_before_does_not_decide_its_appeal(desk: Client, appealed: Review, verifier: User) -> None:
-    Review.objects.create(submission=appealed.submission, kind=Review.Kind.FIRST, reviewer=verifier, decision="REJECTED", criterion="sharp")
+    first = reviews.open_review(submission=appealed.submission, kind=Review.Kind.FIRST, now=clock.now())
+    Review.objects.filter(pk=first.pk).update(reviewer=verifier, decision="REJECTED", criterion="sharp")
     assert str(appealed).encode() not in desk.get("/review").content
     assert desk.get(f"/review/{appealed}").status_code == 404
     assert desk.post(f"/review/{appealed}", {"decision": "ACCEPTED", "reason": _WHY}).status_code == 409
@@ -110,7 +113,7 @@ def test_the_worker_reads_the_reviewers_reason(desk: Client, appealed: Review) -
 
 def test_a_report_that_it_cannot_be_done_waits_here(desk: Client, agent: Agent) -> None:
     submission = stories.submit_negative(stories.claim(stories.post_photo_bounty(agent), people.open_worker()))
-    Review.objects.create(submission=submission, kind=Review.Kind.FIRST)
+    reviews.open_review(submission=submission, kind=Review.Kind.FIRST, now=clock.now())
     page = desk.get(f"/review/{Review.objects.get()}").content.decode()
     assert "“It can't be done”:" in page
     assert "Can't say" in page

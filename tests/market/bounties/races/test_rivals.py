@@ -13,10 +13,12 @@ from tasks.leases import LeaseState
 from tasks.models import Claim, Slot, Submission
 from tests import people, racing, stories
 from tests.market.bounties import ledger
-from verification.models import Case
+from verification import reviews
+from verification.models import Case, Review, Verdict
 
 # In one test, because emptying the database between two takes longer than a round.
 ROUNDS = range(6)
+TICK = datetime.timedelta(microseconds=1)
 
 
 def race(*steps: Callable[[], object]) -> list[object]:
@@ -157,3 +159,22 @@ def test_the_last_money_goes_to_as_many_bounties_as_it_is_enough_for(transaction
     results = race(*[functools.partial(funding.fund, bounty=draft, now=now) for draft in drafts])
     assert [type(result) for result in results].count(Bounty) == 2
     assert ledger.available(agent) == 4000 - 3200
+
+
+def test_clock_and_reviewer_leave_one_decision_of_an_appeal(rich_agent: Agent, now: datetime.datetime) -> None:
+    reviewer = people.open_worker().user
+    for _ in ROUNDS:
+        worker = people.open_worker()
+        submission = stories.rejected(stories.post_photo_bounty(rich_agent, now=now), worker, now=now)
+        stories.appeal(submission, now=now)
+        review = Review.objects.get(submission=submission)
+        assert review.due_at is not None
+        decided, *_ = race(
+            functools.partial(stories.decide_appeal, submission, reviewer, "REJECTED", now=review.due_at - TICK),
+            functools.partial(reviews.time_out_due, now=review.due_at),
+            functools.partial(reviews.time_out_due, now=review.due_at),
+        )
+        settlement.apply_due(now=review.due_at)
+        verdict = Verdict.objects.get(submission=submission, round=2)
+        is_late = isinstance(decided, reviews.AlreadyReviewed)
+        assert (verdict.decided_by, ledger.earned(worker)) == (("CLOCK", 1000) if is_late else ("APPEAL", 0))

@@ -24,6 +24,7 @@ def test_does_everything_that_is_due_once(agent: Agent, worker: WorkerProfile, n
         "claims expired": 1,
         "submissions in review": 0,
         "silences accepted": 0,
+        "reviews timed out": 0,
         "verdicts applied": 1,
         "rejections final": 0,
         "bounties closing": 0,
