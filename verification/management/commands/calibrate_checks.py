@@ -20,7 +20,7 @@ class _Options(TypedDict):
 
 
 class Command(BaseCommand):
-    """`manage.py calibrate_checks --photos DIR [--photos DIR]`: asks the vision model, chooses thresholds, proves them, writes the table."""
+    """`manage.py calibrate_checks --photos DIR`: asks the vision model, chooses thresholds, proves them, writes the table."""
 
     help = "Make verification/calibration_table.json from labelled photographs: DIR/manifest.json lists file, package, kinds, caption."
 
@@ -49,8 +49,8 @@ def _score(pairs: list[calibrating.Pair]) -> tuple[str, str]:
         json.dumps({"file": str(file), "phrases": [pair.question for pair in asked]}) + "\n" for file, asked in by_file.items()
     )
     # A program of its own: the server's code must never load torch.
-    answered = subprocess.run(  # noqa: S603  our own module, no shell
-        [sys.executable, "-m", "gpu_workers.vision.describe"], input=questions, stdout=subprocess.PIPE, text=True, check=False
+    answered = subprocess.run(
+        [sys.executable, "-m", "gpu_workers.describe"], input=questions, stdout=subprocess.PIPE, text=True, check=False
     )
     if answered.returncode:
         raise CommandError("The vision program failed; is the extra `vision` installed?")
