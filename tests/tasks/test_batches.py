@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import uuid
 
 import pytest
 
@@ -23,21 +24,21 @@ def test_gives_every_row_its_turn_and_hides_no_error() -> None:
     assert done == [0, 2]
 
 
-def user_keys(count: int) -> list[int]:
-    return [User.objects.create_user(username=f"row {number}").pk for number in range(count)]
+def user_keys(count: int) -> list[uuid.UUID]:
+    return sorted(User.objects.create_user(username=f"row {number}").pk for number in range(count))
 
 
-def drive(good: list[int], now: datetime.datetime, *, sweep: str = "rows", limit: int = 2) -> list[int]:
-    """Drive users; those that are not good fail. Return who got a turn."""
-    tried: list[int] = []
+def drive(good: list[uuid.UUID], now: datetime.datetime, *, sweep: str = "rows") -> list[uuid.UUID]:
+    """Drive two users at most; those that are not good fail. Return who got a turn."""
+    tried: list[uuid.UUID] = []
 
-    def work(pk: int) -> None:
+    def work(pk: uuid.UUID) -> None:
         tried.append(pk)
         if pk not in good:
             raise ValueError("a worker's words")
 
     with contextlib.suppress(ExceptionGroup):
-        batches.drive(sweep=sweep, due=User.objects.order_by("pk"), work=work, limit=limit, now=now)
+        batches.drive(sweep=sweep, due=User.objects.order_by("pk"), work=work, limit=2, now=now)
     return tried
 
 

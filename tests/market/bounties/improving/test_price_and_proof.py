@@ -17,10 +17,6 @@ from verification import pipeline
 from verification.models import Case, Verdict
 
 
-def bound_of(reward: str) -> float:
-    return {"1.00": pytest.approx(0.02), "50.00": pytest.approx(0.002)}[reward]
-
-
 def raise_to_50(bounty: Bounty, now: datetime.datetime) -> None:
     improving.improve(bounty=bounty, agent=bounty.agent, reward=Money(5000, "USD"), now=now)
 
@@ -28,9 +24,9 @@ def raise_to_50(bounty: Bounty, now: datetime.datetime) -> None:
 def test_is_paid_after_a_verdict_as_sure_as_its_price_asks(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
     bounty = stories.post_photo_bounty(agent, reward="1.00", now=now)
     submission = stories.submit(stories.claim(bounty, worker, now=now), now=now)
-    assert Case.objects.get().max_false_accept == bound_of("1.00")
+    assert Case.objects.get().max_false_accept == pytest.approx(0.02)
     raise_to_50(bounty, now)
-    assert Case.objects.get().max_false_accept == bound_of("50.00")
+    assert Case.objects.get().max_false_accept == pytest.approx(0.002)
     stories.settle(submission, now=now)
     assert (ledger.earned(worker), ledger.held(bounty)) == (5000, 0)
 
@@ -45,7 +41,7 @@ def test_stops_a_machine_that_judges_by_the_old_limit(agent: Agent, worker: Work
         pipeline._accept(judging, judging.submission, now)
     assert not Verdict.objects.exists()
     again = Case.objects.get()
-    assert (again.lease_state, again.max_false_accept) == (LeaseState.READY, bound_of("50.00"))
+    assert (again.lease_state, again.max_false_accept) == (LeaseState.READY, pytest.approx(0.002))
 
 
 def test_leaves_a_machines_verdict_at_the_price_it_was_made_for(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
