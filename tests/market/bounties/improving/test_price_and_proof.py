@@ -41,7 +41,8 @@ def test_stops_a_machine_that_judges_by_the_old_limit(agent: Agent, worker: Work
         pipeline._accept(judging, judging.submission, now)
     assert not Verdict.objects.exists()
     again = Case.objects.get()
-    assert (again.lease_state, again.max_false_accept) == (LeaseState.READY, pytest.approx(0.002))
+    assert again.lease_state == LeaseState.READY
+    assert again.max_false_accept == pytest.approx(0.002)
 
 
 def test_leaves_a_machines_verdict_at_the_price_it_was_made_for(agent: Agent, worker: WorkerProfile, now: datetime.datetime) -> None:
