@@ -11,29 +11,12 @@ from market.ledger import audit
 from market.ledger.models import Transfer
 from tests import edges
 
-pytest_plugins = ["tests.people", "tests.browser"]
-
-# What these make (a whole market, models in memory) is dear, so all tests of a folder run in one process and make it once.
-TOGETHER = (
-    "tests/journeys/",
-    "tests/gpu_workers/",
-    "tests/market/config/supervisor/test_opens",
-    "tests/market/config/supervisor/test_starts",
-)
+pytest_plugins = ["tests.people", "tests.browser", "tests.scheduling"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers of our own."""
     config.addinivalue_line("markers", "broken_books: breaks the ledger on purpose, so the audit after it is left out")
-
-
-@pytest.hookimpl(tryfirst=True)  # Before the test runner reads the groups.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share something dear in one process."""
-    for item in items:
-        for beginning in TOGETHER:
-            if item.nodeid.startswith(beginning):
-                item.add_marker(pytest.mark.xdist_group(beginning))
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ def run_tests(*, arguments: list[str]) -> int:
     _ensure_chromium(said)
     pytest = [sys.executable, "-m", "pytest"]
     if not any(each.startswith(("-n", "--numprocesses")) for each in arguments):
-        # Tests that share something dear name a group, which stays in one process.
-        pytest += ["-n", str(PROCESSES), "--dist", "loadgroup"]
+        # How tests are shared out among the processes: tests/scheduling.py.
+        pytest += ["-n", str(PROCESSES)]
     return run_beside_services(command=[*pytest, *arguments], said=said)
 
 
