@@ -64,31 +64,31 @@ def open_market(folder: Path, *arguments: str) -> Iterator[Stage]:
         env={**_own_environment(), "ATOMS_DATA_DIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
     try:
         _wait_until_open(process, folder)
         yield Stage(url=f"http://127.0.0.1:{port}", folder=folder)
     finally:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=STOP_WITHIN_S)[0]
+        said = process.communicate(timeout=STOP_WITHIN_S)[0].decode(errors="replace")
     assert process.returncode == 0, said
 
 
-def _wait_until_open(process: subprocess.Popen[str], folder: Path) -> None:
+def _wait_until_open(process: subprocess.Popen[bytes], folder: Path) -> None:
     assert process.stdout is not None
-    said: list[str] = []
+    said = b""
     end_s = time.monotonic() + START_WITHIN_S
-    while time.monotonic() < end_s:
+    # Read past Python's buffer: a line that waits there would never wake select.
+    while b"The market is open" not in said and time.monotonic() < end_s:
         ready, _, _ = select.select([process.stdout], [], [], 1)
-        line = process.stdout.readline() if ready else ""
-        said.append(line)
-        if "The market is open" in line:
-            return
-        if ready and not line:
+        more = os.read(process.stdout.fileno(), 65_536) if ready else b""
+        said += more
+        if ready and not more:
             break
+    if b"The market is open" in said:
+        return
     logs = "".join(f"\n== {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted((folder / "logs").glob("*.log")))
-    raise AssertionError("The market did not open:\n" + "".join(said) + logs)
+    raise AssertionError(f"The market did not open:\n{said.decode(errors='replace')}{logs}")
 
 
 def _free_port() -> int:
