@@ -29,10 +29,15 @@ class Scene:
         return photographs.jpeg(self.file, quality=quality)
 
 
-COFFEE = Scene("coffee.png", "Show a cup of coffee on a table.")
-CAT = Scene("chelsea.png", "Show a cat.")
+# One scene a story: what another worker has sent before is a copy. The cup of coffee is the simulated worker's. The model accepts
+# the first three by itself and leaves the others to a person.
+MOTORBIKE = Scene("motorcycle_left.png", "Show a motorbike.")
 FLOWER = Scene("flower.jpg", "Show a flower.")
+PALACE = Scene("china.jpg", "Show a palace.")
+CAT = Scene("chelsea.png", "Show a cat.")
 ROCKET = Scene("rocket.jpg", "Show a rocket on its launch pad.")
+WALL = Scene("brick.png", "Show the open door of the bakery.")
+GRASS = Scene("grass.png", "Show a lawn.")
 
 
 def post(

@@ -11,7 +11,7 @@ from tests.journeys import telling
 
 def test_live_claim_is_honoured_and_the_rest_returned(market: Market, hire: Callable[..., list[WorkerMarket]]) -> None:
     early, late = hire("canceller", 2)
-    bounty = telling.post(market, telling.CAT, slots=2)
+    bounty = telling.post(market, telling.FLOWER, slots=2)
     task = telling.task_of(late, bounty)
     claim = telling.claim(early, bounty)
 
@@ -20,7 +20,7 @@ def test_live_claim_is_honoured_and_the_rest_returned(market: Market, hire: Call
     with pytest.raises(errors.AtomsError):
         late.claim(task, at=telling.PLACE)
 
-    submission = telling.judged(early, telling.send(early, claim.id, telling.CAT.photo(quality=75)).id)
+    submission = telling.judged(early, telling.send(early, claim.id, telling.FLOWER.photo()).id)
     assert submission.status == "ACCEPTED"
     answer = bounty.wait(timeout=30, until="settled")
     assert (answer.bounty.status, answer.bounty.closed_because) == ("CANCELLED", "CANCELLED")

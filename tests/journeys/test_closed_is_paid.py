@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from agents_sdk import Market
-from tests import photographs
 from tests.journeys import operator, telling
 from tests.journeys.phone import Phone
 from tests.journeys.stage import Stage
 
 
 def test_a_truthful_closed_is_paid(stage: Stage, market: Market, phone: Phone, tmp_path: Path) -> None:
-    bounty = telling.post(market, telling.COFFEE)
-    (photo := tmp_path / "door.jpg").write_bytes(photographs.jpeg("brick.png"))
+    bounty = telling.post(market, telling.WALL)
+    (photo := tmp_path / "door.jpg").write_bytes(telling.WALL.photo())
 
     phone.open(f"/tasks/{bounty.show().task}")
     phone.page.get_by_label("I am 18 or older and live in").select_option("DE")

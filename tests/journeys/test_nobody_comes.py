@@ -5,7 +5,7 @@ from tests.journeys import telling
 
 
 def test_everything_is_returned_when_nobody_claims(market: Market) -> None:
-    bounty = telling.post(market, telling.COFFEE, by="61s", slots=2)
+    bounty = telling.post(market, telling.CAT, by="61s", slots=2)
     answer = bounty.wait(timeout=120, until="settled")
 
     assert (answer.outcome, answer.bounty.status, answer.bounty.closed_because) == ("EXPIRED", "EXPIRED", "EXPIRED")

@@ -11,8 +11,8 @@ from tests.journeys.stage import Stage
 
 def test_agent_asks_and_a_phone_answers_and_is_paid(stage: Stage, market: Market, phone: Phone, tmp_path: Path) -> None:
     before = market.balance()
-    bounty = telling.post(market, telling.COFFEE)
-    (photo := tmp_path / "photo.jpg").write_bytes(telling.COFFEE.photo())
+    bounty = telling.post(market, telling.MOTORBIKE)
+    (photo := tmp_path / "photo.jpg").write_bytes(telling.MOTORBIKE.photo())
 
     phone.open()
     phone.tap("Show tasks near me")

@@ -14,9 +14,9 @@ def test_photo_from_outside_is_rejected_and_a_person_overturns_it_on_appeal(
     stage: Stage, market: Market, hire: Callable[..., list[WorkerMarket]]
 ) -> None:
     (worker,) = hire("outsider")
-    bounty = telling.post(market, telling.COFFEE)
+    bounty = telling.post(market, telling.ROCKET)
     claim = telling.claim(worker, bounty)
-    submission = telling.judged(worker, telling.send(worker, claim.id, telling.COFFEE.photo(quality=80), at=ELSEWHERE).id)
+    submission = telling.judged(worker, telling.send(worker, claim.id, telling.ROCKET.photo(), at=ELSEWHERE).id)
     assert submission.status == "REJECTED"
     assert telling.failed_criteria(submission) == {"in_place"}
     assert bounty.show().status == "OPEN"
