@@ -1,20 +1,23 @@
 """A person at the operator pages, by HTTP: signs in, opens the case and decides it."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import httpx
 
 from tests.journeys.stage import Stage
 
 
-def sign_in(stage: Stage) -> httpx.Client:
-    """Return a client with an operator's session."""
-    client = httpx.Client(base_url=stage.url, follow_redirects=True, timeout=30)
-    page = client.get("/admin/login/")
-    form = {"username": "operator", "password": stage.keys["operator_password"], "next": "/review", "csrfmiddlewaretoken": _token(page)}
-    queue = client.post("/admin/login/", data=form, headers={"Referer": f"{stage.url}/admin/login/"})
-    assert queue.url.path == "/review", queue.text[:500]
-    return client
+@contextlib.contextmanager
+def sign_in(stage: Stage) -> Iterator[httpx.Client]:
+    """Yield a client with an operator's session."""
+    with httpx.Client(base_url=stage.url, follow_redirects=True, timeout=30) as client:
+        page = client.get("/admin/login/")
+        form = {"username": "operator", "password": stage.keys["operator_password"], "next": "/review", "csrfmiddlewaretoken": _token(page)}
+        queue = client.post("/admin/login/", data=form, headers={"Referer": f"{stage.url}/admin/login/"})
+        assert queue.url.path == "/review", queue.text[:500]
+        yield client
 
 
 def decide(stage: Stage, submission: str, *, accept: bool, reason: str, criterion: str = "") -> None:

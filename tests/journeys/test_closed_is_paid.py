@@ -17,7 +17,7 @@ def test_a_truthful_closed_is_paid(stage: Stage, market: Market, phone: Phone, t
     phone.photograph("Claim and take the photo", photo)
     phone.reads("You are at the place")
     phone.follow("It can't be done")
-    phone.page.get_by_label("closed", exact=True).check()
+    phone.page.get_by_label("It is closed").check()
     phone.page.get_by_label("Take the photo").set_input_files(photo)
     phone.reads("You are at the place")
     phone.tap("Send")
