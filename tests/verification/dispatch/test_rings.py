@@ -23,7 +23,7 @@ def broker() -> Iterator[Redis]:
     client.close()
 
 
-def bells(client: Redis, prefix: str, queue: str) -> list[tuple[str, dict[str, object]]]:
+def bells(client: Redis, queue: str, prefix: str = "") -> list[tuple[str, dict[str, object]]]:
     """Take all messages of a queue: which job, with which keywords."""
     found = []
     while isinstance(raw := client.lpop(f"{prefix}{queue}"), bytes):
@@ -35,22 +35,22 @@ def bells(client: Redis, prefix: str, queue: str) -> list[tuple[str, dict[str, o
 
 @pytest.mark.django_db(transaction=True)
 def test_rings_for_a_new_case_and_for_its_run(broker: Redis) -> None:
-    bells(broker, settings.REDIS_PREFIX, "default")
+    bells(broker, "default")
     gpu = str(settings.GPU_BROKER_TRANSPORT_OPTIONS["global_keyprefix"])
-    bells(broker, gpu, "gpu")
+    bells(broker, "gpu", gpu)
     submission = scenes.hand_in()
-    assert ("verification.advance", {"submission_id": str(submission.pk)}) in bells(broker, settings.REDIS_PREFIX, "default")
+    assert ("verification.advance", {"submission_id": str(submission.pk)}) in bells(broker, "default")
     scenes.advance(submission)
-    assert bells(broker, gpu, "gpu") == [("gpu.work_vision", {})]
+    assert bells(broker, "gpu", gpu) == [("gpu.work_vision", {})]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_does_not_ring_for_what_was_rolled_back(broker: Redis) -> None:
-    bells(broker, settings.REDIS_PREFIX, "default")
+    bells(broker, "default")
     with transaction.atomic():
         dispatch.nudge_verdicts()
         transaction.set_rollback(True)
-    assert bells(broker, settings.REDIS_PREFIX, "default") == []
+    assert bells(broker, "default") == []
 
 
 _RING = """
@@ -68,6 +68,6 @@ dispatch.nudge_advance(uuid.UUID(int=1)), dispatch.nudge_verdicts(), dispatch.ri
 def test_does_no_harm_when_the_broker_is_away() -> None:
     """In a process of its own, because Celery keeps its connections for good."""
     nobody = "redis://127.0.0.1:1/0"
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings", "REDIS_URL": nobody, "GPU_REDIS_URL": nobody}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings", "REDIS_URL": nobody, "ATOMS_GPU_REDIS_URL": nobody}
     rung = subprocess.run([sys.executable, "-c", _RING], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert rung.stdout.splitlines() == ["doorbell not heard"] * 3
