@@ -8,7 +8,7 @@ import time
 import agents_sdk.errors
 from agents_sdk import leases
 from gpu_workers import decoding, environment, leasing
-from gpu_workers.vision import loading
+from gpu_workers.vision import base, loading
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Attendant:
             self._decoders.close()
             self._client.close()
 
-    def _model(self) -> leasing.VisionModel:
+    def _model(self) -> base.VisionModel:
         return loading.default_model(self._settings.torch_threads)
 
     def _watch(self) -> None:

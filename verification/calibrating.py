@@ -253,7 +253,8 @@ def _retake_rule(fit: Half, held_out: Half) -> calibration.RetakeRule:
 def _reject_rule(fit: Half, held_out: Half) -> calibration.RejectRule:
     """Take the threshold with the smallest bound on P(good | rejected) on the fitting half, and say what it proves."""
     photographs = len(held_out.scores[Truth.TRUE])
-    below = round(min(fit.scores[Truth.TRUE], key=lambda at: _good_upper(_expected(fit.below(at), photographs))), 3)
+    lowest = min(fit.scores[Truth.TRUE], key=lambda at: _good_upper(_expected(fit.below(at), photographs)))
+    below = round(lowest, 3)
     proof = held_out.below(below)
     return calibration.RejectRule(
         reject_below=below,

@@ -24,7 +24,7 @@ BLOCK = 2048
 Floats = NDArray[np.float32]
 
 
-def likeness(asked: Floats, known: Floats) -> Floats:
+def likeness(asked: Floats, known: NDArray[np.floating]) -> Floats:
     """Give the likeness of one descriptor to each of many (rows of `DIMENSION` numbers), -1 to 1."""
     laid, masks = _laid(asked.reshape(CELLS, CELLS, NUMBERS).astype(np.float32))
     parts = [_best(known[start : start + BLOCK].astype(np.float32), laid, masks) for start in range(0, len(known), BLOCK)]

@@ -17,7 +17,7 @@ from django.db.models import Q
 from numpy.typing import NDArray
 
 from tasks.models import Evidence, Mode
-from verification import pdq, pictures
+from verification import copy_grids, pdq, pictures
 from verification.models import CopyDescriptor, Fingerprint
 
 # Keys of pg_advisory_xact_lock: any two numbers nothing else in this database uses.
@@ -100,7 +100,10 @@ def alike(descriptor: CopyDescriptor, *, min_cosine: float) -> list[Copy]:
     )
     if not len(ids):
         return []
-    cosines = vectors.astype(np.float32) @ np.frombuffer(descriptor.vector, dtype="<f2").astype(np.float32)
+    asked = np.frombuffer(descriptor.vector, dtype="<f2").astype(np.float32)
+    # Grids are laid over each other; a model that gives another kind of vector is compared as it is.
+    is_grid = descriptor.dimension == copy_grids.DIMENSION
+    cosines = copy_grids.likeness(asked, vectors) if is_grid else vectors.astype(np.float32) @ asked
     return _confirmed(CopyDescriptor, descriptor, ids, cosines.astype(np.float64), cosines >= min_cosine, is_small_near=False)
 
 

@@ -76,7 +76,7 @@ class Conse:
 
     def _meaning(self, seen: base.Vector) -> base.Vector:
         """Give the unit vector that stands for a photograph in the space of sentences."""
-        tempered = seen**TEMPER
+        tempered = np.power(seen, np.float32(TEMPER))
         tempered[np.argsort(-tempered, kind="stable")[SUMMED_CLASSES:]] = 0
         return _unit(tempered @ self._classes)
 
@@ -114,4 +114,5 @@ def model_hash() -> str:
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> base.Vector:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    lengths: base.Vector = np.linalg.norm(vectors, axis=-1, keepdims=True).astype(np.float32)
+    return vectors / lengths

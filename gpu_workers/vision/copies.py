@@ -19,7 +19,7 @@ CENTRED = 0.6
 
 
 class CopyProjection:
-    """The learned projection of cells: principal directions of photographs' cells, scaled to like spread (see `gpu_workers.make_tables`)."""
+    """The learned projection of cells: principal directions of cells, scaled to like spread (see `gpu_workers.make_tables`)."""
 
     def __init__(self) -> None:
         """Load the projection.
@@ -51,4 +51,6 @@ def _projected(grid: base.Vector, table: base.Vector) -> base.Vector:
     values = grid @ table[:-1] - table[-1]
     values = values - CENTRED * values.mean(axis=(1, 2), keepdims=True)
     # A picture of one colour has nothing to compare: its values stay near zero instead of becoming noise of full length.
-    return values / np.maximum(np.sqrt((values**2).sum(axis=(1, 2, 3), keepdims=True)), 1e-3)
+    lengths: base.Vector = np.sqrt((values**2).sum(axis=(1, 2, 3), keepdims=True))
+    scaled: base.Vector = values / np.maximum(lengths, np.float32(1e-3))
+    return scaled

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 as three layers of maps and its classes; the weights are checked and loaded as plain tensors."""
 
 import torch
-from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
 
 from gpu_workers.vision import weights
 

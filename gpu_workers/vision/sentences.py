@@ -26,9 +26,11 @@ class SentenceModel:
         Raises:
             weights.WeightsMissing, weights.WeightsChanged: see there.
         """
-        folder = str([file.checked() for file in weights.SENTENCE_FILES][0].parent)
+        # All of them are checked: the folder is loaded as a whole.
+        files = [file.checked() for file in weights.SENTENCE_FILES]
+        folder = str(files[0].parent)
         # The loading bar would go to the worker's log.
-        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._device = device
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval().to(device)

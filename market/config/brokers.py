@@ -16,3 +16,11 @@ def celery_url(redis_url: str) -> str:
     parsed = urllib.parse.urlsplit(redis_url)
     database = urllib.parse.parse_qs(parsed.query).get("db", ["0"])[0]
     return f"redis+socket://{parsed.netloc}{parsed.path}?virtual_host={database}"
+
+
+def with_database(redis_url: str, number: int) -> str:
+    """Return the address of another numbered database of the same server."""
+    parsed = urllib.parse.urlsplit(redis_url)
+    if parsed.scheme == "unix":
+        return parsed._replace(query=f"db={number}").geturl()
+    return parsed._replace(path=f"/{number}").geturl()

@@ -39,7 +39,7 @@ class Environment(BaseSettings):
     atoms_restricted_places: str = ""
     # host:port pairs, parted by commas, that webhooks may reach though they are not public. Never in production.
     atoms_egress_test_hosts: str = ""
-    # The test runner's process ("gw0"), so that its keys and jobs in Redis stay apart from its neighbours'.
+    # The test runner's process ("gw0"): each has a database of Redis to itself.
     pytest_xdist_worker: str = ""
 
 

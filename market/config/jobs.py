@@ -11,4 +11,4 @@ KEPT_S = 300
 def answer(*, question: str, **kwargs: object) -> None:  # noqa: ARG001
     """Leave a mark that whoever asked looks for."""
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5) as client:
-        client.set(f"{settings.REDIS_PREFIX}answered:{question}", 1, ex=KEPT_S)
+        client.set(f"answered:{question}", 1, ex=KEPT_S)

@@ -125,14 +125,17 @@ DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 10)
 DATABASES["default"]["OPTIONS"]["isolation_level"] = psycopg.IsolationLevel.READ_COMMITTED
 
 # -- Redis and Celery -------------------------------------------------------------------------------------------------
-# Before every key; test processes that share a server must not hear each other's bells.
-REDIS_PREFIX = f"{ENVIRONMENT.pytest_xdist_worker}:" if ENVIRONMENT.pytest_xdist_worker else ""
 REDIS_URL = ENVIRONMENT.redis_url or "redis://127.0.0.1:6379/0"
+GPU_REDIS_URL = ENVIRONMENT.atoms_gpu_redis_url or REDIS_URL
+if ENVIRONMENT.pytest_xdist_worker:
+    # Test processes share a server; emptying one's cache must not empty the others', nor take their jobs.
+    _DATABASE = 1 + int(ENVIRONMENT.pytest_xdist_worker.removeprefix("gw"))
+    REDIS_URL, GPU_REDIS_URL = (brokers.with_database(url, _DATABASE) for url in (REDIS_URL, GPU_REDIS_URL))
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        "KEY_PREFIX": f"{REDIS_PREFIX}cache",
+        "KEY_PREFIX": "cache",
         "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 5},
     }
 }
@@ -141,7 +144,6 @@ CELERY_BROKER_URL = brokers.celery_url(REDIS_URL)
 _TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 25}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     **_TRANSPORT_OPTIONS,
-    "global_keyprefix": REDIS_PREFIX,
     # Longer than any job may run: a message that reappears while its job runs makes it run twice.
     "visibility_timeout": 180,
     # The defaults look for messages of a killed worker only every 100 s.
@@ -180,7 +182,7 @@ CELERY_BEAT_SCHEDULE = {
     "ledger": _every(60, "ledger.mark"),
 }
 # The GPU workers' broker carries doorbells alone; what to do they ask over HTTP.
-GPU_BROKER_URL = brokers.celery_url(ENVIRONMENT.atoms_gpu_redis_url or REDIS_URL)
+GPU_BROKER_URL = brokers.celery_url(GPU_REDIS_URL)
 GPU_BROKER_TRANSPORT_OPTIONS = {**_TRANSPORT_OPTIONS, "global_keyprefix": brokers.GPU_PREFIX}
 
 # -- Language, files, logs --------------------------------------------------------------------------------------------

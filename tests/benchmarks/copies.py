@@ -1,4 +1,4 @@
-"""How many edited copies are found, by PDQ, by the learned descriptor and by either, and how many distinct photographs are taken for copies.
+"""How many edited copies PDQ, the learned descriptor and either of them find, and how many distinct photographs they suspect.
 
 Run: `python -m tests.benchmarks.photographs --into DIR`, then `python -m tests.benchmarks.copies --photos DIR`. The half that made the
 projection chooses the threshold (the highest likeness of two distinct photographs in it, and a margin); the other half measures.
@@ -105,10 +105,10 @@ def report(threshold: float, alike: np.ndarray, near: np.ndarray, distinct: np.n
     found["either"] = found["PDQ"] | found["learned"]
     false_learned = int((alike >= threshold).sum() - found["learned"].sum())
     false_pdq = int(near.sum() - found["PDQ"].sum())
-    print(f"threshold {threshold}: {int((distinct >= threshold).sum())} of {len(distinct)} pairs of distinct photographs taken for copies")
-    print(
-        f"  edited copies against {alike.size - alike.shape[0] * alike.shape[1]} other photographs: PDQ {false_pdq} false, learned {false_learned}"
-    )
+    suspected = int((distinct >= threshold).sum())
+    print(f"threshold {threshold}: {suspected} of {len(distinct)} pairs of distinct photographs taken for copies")
+    others = alike.size - alike.shape[0] * alike.shape[1]
+    print(f"  edited copies against {others} other photographs: PDQ {false_pdq} false, learned {false_learned}")
     print(f"  {'edit':22}" + "".join(f"{name:>9}" for name in found))
     for number, name in enumerate(EDITS):
         print(f"  {name:22}" + "".join(f"{rates[:, number].mean():9.3f}" for rates in found.values()))

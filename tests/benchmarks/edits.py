@@ -30,8 +30,8 @@ def written_over(picture: Image.Image, text: str) -> Image.Image:
 
 
 def skewed(picture: Image.Image, most: float, random: Random) -> Image.Image:
-    near, far = lambda: random.uniform(0, most), lambda: 1 - random.uniform(0, most)  # noqa: E731  eight corners in a row
-    corners = (near(), near(), near(), far(), far(), far(), far(), near())
+    # Upper left, lower left, lower right, upper right, as (across, down); each is pushed inwards.
+    corners = [abs(corner - random.uniform(0, most)) for corner in (0, 0, 0, 1, 1, 1, 1, 0)]
     scaled = [corner * (picture.height if index % 2 else picture.width) for index, corner in enumerate(corners)]
     return picture.transform(picture.size, Image.Transform.QUAD, scaled, Image.Resampling.BICUBIC)
 

@@ -1,7 +1,7 @@
 """Fixtures of the GPU worker's tests: the real model, loaded once, and a model that only counts, for tests of the lease loop."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def mean_colour() -> MeanColour:
 
 
 @pytest.fixture(scope="session")
-def decoders():
+def decoders() -> Iterator[decoding.DecoderPool]:
     with decoding.DecoderPool(1) as pool:
         yield pool
 

@@ -26,7 +26,7 @@ class Item:
     lease_until: float = 0.0
     hand_outs: int = 0
     heartbeats: int = 0
-    readings: dict[str, Any] | None = None
+    readings: dict[str, Any] = field(default_factory=dict)
     model_hash: str = ""
     reason: str = ""
 

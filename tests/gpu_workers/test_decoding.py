@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ import skimage.data
 from PIL import Image
 
 from gpu_workers import decoder_child, decoding
+from gpu_workers.decoding import Decoder
 
 
 @pytest.fixture(scope="module")
-def decoder():
+def decoder() -> Iterator[Decoder]:
     one = decoding.Decoder()
     yield one
     one.close()
@@ -26,7 +29,7 @@ def jpeg(picture: Image.Image, **options: object) -> bytes:
 
 
 def coffee() -> Image.Image:
-    return Image.fromarray(skimage.data.coffee())
+    return Image.fromarray(skimage.data.coffee())  # type: ignore[no-untyped-call]
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -37,14 +40,15 @@ def png_claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
 
 
-def test_gives_upright_pixels_at_most_640_long(decoder):
+def test_gives_upright_pixels_at_most_640_long(decoder: Decoder) -> None:
     picture = decoder.decode(jpeg(coffee()))
-    assert (picture.shape, picture.dtype) == ((400, 600, 3), np.uint8)
+    assert picture.shape == (400, 600, 3)
+    assert picture.dtype == np.uint8
     large = decoder.decode(jpeg(coffee().resize((2400, 1600))))
     assert large.shape == (427, 640, 3)
 
 
-def test_undoes_the_camera_s_turn(decoder):
+def test_undoes_the_camera_s_turn(decoder: Decoder) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = decoder.decode(jpeg(coffee().transpose(Image.Transpose.ROTATE_90), exif=exif))
@@ -53,7 +57,7 @@ def test_undoes_the_camera_s_turn(decoder):
     assert np.abs(turned.astype(int) - upright.astype(int)).mean() < 3
 
 
-def test_lays_transparent_pictures_on_white(decoder):
+def test_lays_transparent_pictures_on_white(decoder: Decoder) -> None:
     target = io.BytesIO()
     Image.new("RGBA", (64, 48), (255, 0, 0, 0)).save(target, "PNG")
     assert (decoder.decode(target.getvalue()) == 255).all()
@@ -73,32 +77,34 @@ def test_lays_transparent_pictures_on_white(decoder):
         (png_claiming(8, 8), "too_small"),
     ],
 )
-def test_refuses_hostile_bytes(decoder, raw: bytes, reason: str):
+def test_refuses_hostile_bytes(decoder: Decoder, raw: bytes, reason: str) -> None:
     with pytest.raises(decoding.Undecodable) as refused:
         decoder.decode(raw)
     assert refused.value.reason == reason
 
 
-def test_refuses_half_a_file_and_reads_the_next_one(decoder):
+def test_refuses_half_a_file_and_reads_the_next_one(decoder: Decoder) -> None:
     whole = jpeg(coffee())
     with pytest.raises(decoding.Undecodable, match="damaged"):
         decoder.decode(whole[: len(whole) // 2])
     assert decoder.decode(whole).shape == (400, 600, 3)
 
 
-def test_refuses_files_over_32_mib_without_reading_them(decoder):
+def test_refuses_files_over_32_mib_without_reading_them(decoder: Decoder) -> None:
     with pytest.raises(decoding.Undecodable, match="too_large"):
         decoder.decode(b"\xff\xd8\xff" + bytes(decoder_child.LARGEST_FILE_BYTES))
 
 
-def test_starts_a_new_child_after_one_was_killed(decoder):
+def test_starts_a_new_child_after_one_was_killed(decoder: Decoder) -> None:
     decoder.decode(jpeg(coffee()))
-    decoder._child.kill()
-    decoder._child.wait()
+    child = decoder._child
+    assert child is not None
+    child.kill()
+    child.wait()
     assert decoder.decode(jpeg(coffee())).shape == (400, 600, 3)
 
 
-def test_ends_a_child_that_takes_too_long(decoder, monkeypatch):
+def test_ends_a_child_that_takes_too_long(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "WALL_CLOCK_S", 0.0)
     with pytest.raises(decoding.Undecodable, match="decoder_ended"):
         decoder.decode(jpeg(coffee()))
@@ -106,17 +112,19 @@ def test_ends_a_child_that_takes_too_long(decoder, monkeypatch):
     assert decoder.decode(jpeg(coffee())).shape == (400, 600, 3)
 
 
-def test_child_sees_no_environment(decoder, monkeypatch):
+def test_child_sees_no_environment(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATOMS_LEASE_KEY", "secret")
     decoder.close()
     decoder.decode(jpeg(coffee()))
-    with open(f"/proc/{decoder._child.pid}/environ", "rb") as environment:
-        assert b"secret" not in environment.read()
+    assert decoder._child is not None
+    assert b"secret" not in Path(f"/proc/{decoder._child.pid}/environ").read_bytes()
 
 
-def test_pool_keeps_order_and_marks_what_it_could_not_read():
+def test_pool_keeps_order_and_marks_what_it_could_not_read() -> None:
     with decoding.DecoderPool(2) as pool:
         first, second, third = pool.decode_all([jpeg(coffee()), b"nothing", jpeg(coffee().resize((90, 60)))])
+    assert isinstance(first, np.ndarray)
+    assert isinstance(third, np.ndarray)
     assert first.shape == (400, 600, 3)
     assert isinstance(second, decoding.Undecodable)
     assert third.shape == (60, 90, 3)

@@ -10,20 +10,20 @@ from gpu_workers import environment
 COMPLETE = {"ATOMS_URL": "https://market.example", "ATOMS_LEASE_KEY": "test_lease_x", "ATOMS_GPU_REDIS_URL": "redis://127.0.0.1:1/0"}
 
 
-def test_reads_the_three_required_variables():
+def test_reads_the_three_required_variables() -> None:
     settings = environment.read(COMPLETE)
     assert (settings.market_url, settings.lease_key) == ("https://market.example", "test_lease_x")
     assert settings.poll_s == 5.0
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
-def test_names_a_missing_variable(name: str):
+def test_names_a_missing_variable(name: str) -> None:
     with pytest.raises(environment.EnvironmentIncomplete, match=name):
         environment.read({key: value for key, value in COMPLETE.items() if key != name})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "1e9"])
-def test_refuses_an_impossible_interval(value: str):
+def test_refuses_an_impossible_interval(value: str) -> None:
     with pytest.raises(environment.EnvironmentIncomplete, match="ATOMS_GPU_POLL_S"):
         environment.read({**COMPLETE, "ATOMS_GPU_POLL_S": value})
 
@@ -36,19 +36,19 @@ def imported_by(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_jobs_import_neither_server_nor_torch():
+def test_jobs_import_neither_server_nor_torch() -> None:
     """Torch is loaded with the model, so that a worker answers its doorbell while weights are read."""
     packages = {name.partition(".")[0] for name in imported_by("gpu_workers.jobs")}
     assert not packages & {"django", "rest_framework", "psycopg", "market", "tasks", "verification", "torch", "transformers"}
 
 
-def test_celery_app_configures_no_django_and_opens_no_database():
+def test_celery_app_configures_no_django_and_opens_no_database() -> None:
     """Kombu itself imports a helper of Django where Django happens to be installed; settings and database stay out."""
     modules = imported_by("gpu_workers.celery_app")
     assert not modules & {"django.conf", "django.db", "django.apps", "market", "tasks", "verification", "torch"}
 
 
-def test_says_what_to_set_when_started_without_a_broker():
+def test_says_what_to_set_when_started_without_a_broker() -> None:
     variables = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", "import gpu_workers.celery_app"], env=variables, capture_output=True, text=True, check=False

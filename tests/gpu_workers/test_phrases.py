@@ -22,10 +22,10 @@ from gpu_workers.vision.phrases import content_phrase
         ("Show me the door.\nShow us the window.", "the door the window"),
     ],
 )
-def test_strips_the_asking(question: str, phrase: str):
+def test_strips_the_asking(question: str, phrase: str) -> None:
     assert content_phrase(question) == phrase
 
 
 @pytest.mark.parametrize("question", ["Show", "?", "photo of", "  ", "Show."])
-def test_keeps_what_would_become_empty(question: str):
+def test_keeps_what_would_become_empty(question: str) -> None:
     assert content_phrase(question) == " ".join(question.split()) or content_phrase(question)

@@ -58,3 +58,15 @@ def test_a_killed_worker_gives_its_message_back_soon() -> None:
 )
 def test_spells_addresses_for_celery(redis_url: str, expected: str) -> None:
     assert brokers.celery_url(redis_url) == expected
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "expected"),
+    [
+        ("redis://user:word@host:6379/0", "redis://user:word@host:6379/3"),
+        ("rediss://host", "rediss://host/3"),
+        ("unix://user:word@/run/a%20b/valkey.sock?db=0", "unix://user:word@/run/a%20b/valkey.sock?db=3"),
+    ],
+)
+def test_names_another_database_of_a_server(redis_url: str, expected: str) -> None:
+    assert brokers.with_database(redis_url, 3) == expected
