@@ -4,7 +4,7 @@
 import os
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - what it says must be said by an older one
     sys.exit("The market needs Python 3.11 or newer, this is {}.{} ({}).".format(*sys.version_info[:2], sys.executable))
 
 from market.config import install
