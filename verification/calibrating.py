@@ -84,9 +84,8 @@ class Half:
     """The scores of one half, sorted, so that counting beyond a threshold is a bisection."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        self.scores: dict[Truth, list[float]] = {truth: [] for truth in Truth}
-        for pair in pairs:
-            bisect.insort(self.scores[pair.truth], pair.score)
+        given = list(pairs)
+        self.scores = {truth: sorted(pair.score for pair in given if pair.truth == truth) for truth in Truth}
 
     def at_or_above(self, threshold: float) -> Counts:
         """Count the pairs that score at least `threshold`."""
@@ -148,7 +147,7 @@ def make_table(pairs: Sequence[Pair], *, model_hash: str, preprocessing: str, ma
         confidence=CONFIDENCE,
         assumed_bad_share=BAD_SHARE,
         assumed_bad_share_because=BAD_SHARE_BECAUSE,
-        accept=tuple(row for limit in LIMITS if (row := _accept_class(limit, fit, held_out)) is not None),
+        accept=_accept_classes(fit, held_out),
         retake=_retake_rule(fit, held_out),
         reject=_reject_rule(fit, held_out),
         auc_any_photograph=held_out.auc(Truth.FALSE),
@@ -203,13 +202,16 @@ def _asked_again_upper(counts: Counts) -> float:
     return calibration.rate_upper(errors=counts.true_pairs_beyond, count=counts.true_pairs, confidence=CONFIDENCE)
 
 
-def _accept_class(limit: float, fit: Half, held_out: Half) -> calibration.AcceptClass | None:
-    """Take the lowest threshold that should keep the limit on the held-out half; None where no threshold should."""
+def _accept_classes(fit: Half, held_out: Half) -> tuple[calibration.AcceptClass, ...]:
+    """For each limit take the lowest threshold that should keep it on the held-out half; leave out limits that none should."""
     photographs = len(held_out.scores[Truth.TRUE])
-    keeping = [at for at in fit.scores[Truth.TRUE] if _bad_upper(_expected(fit.at_or_above(at), photographs)) <= limit]
-    if not keeping:
-        return None
-    accept_at = round(min(keeping) + 0.0005, 3)
+    expected = [(at, _bad_upper(_expected(fit.at_or_above(at), photographs))) for at in fit.scores[Truth.TRUE]]
+    lowest = [(limit, min((at for at, upper in expected if upper <= limit), default=None)) for limit in LIMITS]
+    return tuple(_accept_class(limit, at, fit, held_out) for limit, at in lowest if at is not None)
+
+
+def _accept_class(limit: float, lowest: float, fit: Half, held_out: Half) -> calibration.AcceptClass:
+    accept_at = round(lowest + 0.0005, 3)
     proof = held_out.at_or_above(accept_at)
     as_if_hard = proof.model_copy(update={"false_pairs": proof.same_category_pairs, "false_pairs_beyond": proof.same_category_pairs_beyond})
     return calibration.AcceptClass(
