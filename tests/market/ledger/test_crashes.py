@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from django.db import IntegrityError, connection, transaction
 
@@ -74,11 +76,12 @@ def with_paths(code: str) -> str:
 
 @pytest.mark.django_db(transaction=True)
 def test_kill_9_in_the_middle_leaves_whole_batches() -> None:
+    before = backends()
     with processes.python(with_paths(POSTER)) as child:
         processes.wait_for_word(child, "running")
         child.kill()
         child.wait()
-    settle()
+    settle(before)
     count = Transfer.objects.count()
     assert count >= 15
     assert count % 5 == 0
@@ -87,23 +90,28 @@ def test_kill_9_in_the_middle_leaves_whole_batches() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_kill_9_before_the_commit_leaves_nothing_and_the_repeat_works() -> None:
+    before = backends()
     with processes.python(with_paths(OPEN_TRANSACTION)) as child:
         processes.wait_for_word(child, "posted")
         child.kill()
         child.wait()
-    settle()
+    settle(before)
     assert not Transfer.objects.exists()
     again = transfers.Entry(transfers.effect_id("open"), OUTSIDE, A, 7, "USD", "test", "test")
     assert transfers.post([again]) == [transfers.Outcome.POSTED]
 
 
-def settle() -> None:
-    """Wait until the server has noticed that the killed process is gone."""
+def backends() -> set[int]:
+    """Return the server processes of everybody else who is connected."""
     with connection.cursor() as cursor:
-        others = 1
-        while others:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            )
-            others = cursor.fetchone()[0]
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def settle(before: set[int]) -> None:
+    """Wait until the server has noticed that the killed process is gone; threads of earlier tests may stay connected."""
+    while backends() - before:
+        time.sleep(0.02)
