@@ -36,9 +36,12 @@ function swap(html, address) {
   if (!find("main", page)) return false;
   const shown = document.querySelectorAll("main img[src^='/photos/']");
   for (const part of ["main", "footer"]) {
-    const fresh = document.adoptNode(find(part, page));
-    // The same page again: the photo it shows has a new address, and need not be loaded again.
-    if (!address) fresh.querySelectorAll("img[src^='/photos/']").forEach((image, i) => shown[i] && image.replaceWith(shown[i]));
+    const fresh = find(part, page);
+    // The same page again: the photo it shows has a new address and need not be loaded again. Adopted with its address, it would be.
+    const again = address ? [] : [...fresh.querySelectorAll("img[src^='/photos/']")].slice(0, shown.length);
+    for (const image of again) image.removeAttribute("src");
+    document.adoptNode(fresh);
+    again.forEach((image, i) => image.replaceWith(shown[i]));
     find(part).replaceWith(fresh);
   }
   document.title = page.title;
