@@ -201,7 +201,8 @@ _STATIC_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
 if not IS_TEST:
     _STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Not Django's own: it writes under the final name, and a crash half way would leave a torn file under a whole one's digest.
+    "default": {"BACKEND": "tasks.storage.WholeFileStorage"},
     "staticfiles": {"BACKEND": _STATIC_STORAGE},
 }
 WHITENOISE_USE_FINDERS = IS_TEST

@@ -1,4 +1,4 @@
-"""A name in the store is a digest: it stands for all its bytes or is not there."""
+"""A name in the store is a digest: it stands for all its bytes or is not there. The store is the one that the settings name."""
 
 import os
 import signal
@@ -17,17 +17,17 @@ from tests.verification import photographs
 
 # Writes chunk after chunk for ever: whoever kills it catches it half way.
 _ENDLESS = """
-import sys, django
+import django
 django.setup()
 from django.core.files.base import File
-from tasks.storage import WholeFileStorage
+from django.core.files.storage import default_storage
 class Endless(File):
     def __init__(self): super().__init__(None, "endless")
     def chunks(self, chunk_size=None):
         print("writing", flush=True)
         while True:
             yield b"x" * 65536
-WholeFileStorage(location=sys.argv[1]).save("originals/ab/cd/abcd", Endless())
+default_storage.save("originals/ab/cd/abcd", Endless())
 """
 
 
@@ -41,9 +41,9 @@ def test_can_be_written_twice(tmp_path: Path) -> None:
 
 def test_leaves_no_name_behind_when_killed(tmp_path: Path) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", _ENDLESS, str(tmp_path)],
+        [sys.executable, "-c", _ENDLESS],
         stdout=subprocess.PIPE,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings"},
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "market.config.settings", "ATOMS_MEDIA_DIR": str(tmp_path)},
     )
     with writer:
         assert writer.stdout is not None
