@@ -34,16 +34,12 @@ function writeTimes(root) {
 function swap(html, address) {
   const page = new DOMParser().parseFromString(html, "text/html");
   if (!find("main", page)) return false;
-  const shown = document.querySelectorAll("main img[src^='/photos/']");
-  for (const part of ["main", "footer"]) {
-    const fresh = find(part, page);
-    // The same page again: the photo it shows has a new address and need not be loaded again. Adopted with its address, it would be.
-    const again = address ? [] : [...fresh.querySelectorAll("img[src^='/photos/']")].slice(0, shown.length);
-    for (const image of again) image.removeAttribute("src");
-    document.adoptNode(fresh);
-    again.forEach((image, i) => image.replaceWith(shown[i]));
-    find(part).replaceWith(fresh);
-  }
+  // The same page: its photo's new address would load it again.
+  const photos = "main img[src^='/photos/']", shown = document.querySelectorAll(photos);
+  const again = address ? [] : [...page.querySelectorAll(photos)].slice(0, shown.length);
+  again.forEach((image) => image.removeAttribute("src"));
+  for (const part of ["main", "footer"]) find(part).replaceWith(find(part, page));
+  again.forEach((image, i) => image.replaceWith(shown[i]));
   document.title = page.title;
   if (address) history.replaceState(null, "", address);
   enhance();
