@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, models, transaction
 from django.db.models import Case, Value, When
 from django.db.models.expressions import Combinable
@@ -45,7 +46,11 @@ class LeasedQuerySet(models.QuerySet[_Row]):
                 .select_for_update(skip_locked=True, no_key=True, of=("self",))
                 .values("pk")[:limit]
             )
-            ready_sql, ready_params = ready.query.get_compiler(using=self.db).as_sql()
+            try:
+                ready_sql, ready_params = ready.query.get_compiler(using=self.db).as_sql()
+            except EmptyResultSet:
+                # A limit of 0, or a filter that no row can pass.
+                return []
             quote = connections[self.db].ops.quote_name
             table, key = quote(meta.db_table), quote(meta.pk.column)
             # MATERIALIZED, because a planner that runs the inner select twice would lease more rows than it returns.

@@ -41,6 +41,13 @@ def test_hands_out_only_rows_of_its_filter(make_slots: Make) -> None:
     assert slot.number == 2
 
 
+def test_gives_nothing_where_nothing_is_asked_for(make_slots: Make) -> None:
+    make_slots(1)
+    assert hand_out(limit=0) == []
+    assert Slot.objects.filter(number__in=[]).hand_out(limit=1, holder="ana", lease_s=60) == []
+    assert Slot.objects.get().lease_state == LeaseState.READY
+
+
 def test_waits_until_a_row_is_available(make_slots: Make) -> None:
     [slot] = make_slots(1)
     Slot.objects.filter(pk=slot.pk).update(available_at=Now() + datetime.timedelta(seconds=30))
