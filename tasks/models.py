@@ -241,13 +241,13 @@ class Evidence(models.Model):
 
 
 class Setback(models.Model):
-    """A row that failed in a sweep: it rests until ``next_try_at``, so that the rows behind it get their turn."""
+    """A row that failed in a sweep, or is worked on: it rests until ``next_try_at``, so that the rows behind it get their turn."""
 
     sweep = models.CharField(max_length=40)
     # The primary key of the row, as text: every sweep goes over another table.
     row = models.CharField(max_length=40)
     tries = models.PositiveIntegerField()
-    # The name of the exception; the whole of it is in the log.
+    # The name of the exception (the whole of it is in the log), or "unfinished": it is worked on, or its process was killed.
     error = models.CharField(max_length=80)
     next_try_at = models.DateTimeField()
 

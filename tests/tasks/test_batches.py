@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import signal
 import uuid
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from market.accounts.models import User
 from tasks import batches, clock
 from tasks.models import Setback
+from tests import processes
 
 
 def test_gives_every_row_its_turn_and_hides_no_error() -> None:
@@ -67,4 +69,53 @@ def test_waits_longer_after_each_failure_and_forgets_after_a_success() -> None:
     assert drive([], now) == [row]
     assert Setback.objects.get().next_try_at == now + datetime.timedelta(hours=1)
     assert drive([row], now + datetime.timedelta(hours=1)) == [row]
+    assert not Setback.objects.exists()
+
+
+@pytest.mark.django_db
+def test_lets_a_row_rest_that_says_it_can_only_be_done_later_and_tells_nobody() -> None:
+    now = clock.now()
+    [row] = user_keys(1)
+
+    def work(_: uuid.UUID) -> None:
+        raise batches.TryLater
+
+    assert batches.drive(sweep="rows", due=User.objects.order_by("pk"), work=work, limit=2, now=now) == []
+    assert [(note.row, note.tries, note.next_try_at) for note in Setback.objects.all()] == [
+        (str(row), 1, now + datetime.timedelta(seconds=2))
+    ]
+    assert drive([row], now) == []
+
+
+# The first row kills the process that works on it.
+KILLER = """
+import datetime, os, signal
+from market.accounts.models import User
+from tasks import batches
+now = datetime.datetime.fromisoformat("{now}")
+batches.drive(sweep="rows", due=User.objects.order_by("pk"), work=lambda _: os.kill(os.getpid(), signal.SIGKILL), limit=2, now=now)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lets_rows_pass_behind_one_that_kills_its_process() -> None:
+    now = clock.now()
+    poison, good = user_keys(2)
+    for _ in range(2):
+        with processes.python(KILLER.format(now=now.isoformat())) as child:
+            assert child.wait() == -signal.SIGKILL
+    assert drive([good], now) == [good]
+    assert [(note.row, note.tries, note.error) for note in Setback.objects.all()] == [(str(poison), 1, "unfinished")]
+
+
+@pytest.mark.django_db
+def test_keeps_no_row_from_another_process_while_it_is_merely_begun() -> None:
+    now = clock.now()
+    first, second = user_keys(2)
+
+    def work(pk: uuid.UUID) -> None:
+        if pk == first:
+            assert drive([first, second], now) == [first, second]
+
+    batches.drive(sweep="rows", due=User.objects.order_by("pk"), work=work, limit=2, now=now)
     assert not Setback.objects.exists()
