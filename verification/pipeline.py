@@ -95,11 +95,12 @@ def sweep(*, now: datetime.datetime, limit: int = 50) -> int:
     working.sweep(max_attempts=MAX_ATTEMPTS, delay_s=lambda attempts: float(2 ** min(attempts, 6)))
     vision_runs.sweep()
     is_due = Q(lease_state=leases.LeaseState.READY, available_at__lte=Now())
-    waiting = working.filter(is_due | Q(lease_state=leases.LeaseState.DEAD)).select_related("submission").order_by("available_at")[:limit]
-    return len(batches.for_each(waiting, lambda case: _drive(case, now)))
+    waiting = working.filter(is_due | Q(lease_state=leases.LeaseState.DEAD)).order_by("available_at")
+    return len(batches.drive(sweep="cases", due=waiting, work=lambda pk: _drive(pk, now), limit=limit, now=now))
 
 
-def _drive(case: Case, now: datetime.datetime) -> None:
+def _drive(case_id: uuid.UUID, now: datetime.datetime) -> None:
+    case = Case.objects.select_related("submission").get(pk=case_id)
     if case.lease_state == leases.LeaseState.DEAD:
         _give_up(case, now)
     else:

@@ -161,3 +161,24 @@ def test_goes_to_a_person_when_no_vision_worker_answers_in_time() -> None:
     assert Case.objects.get().stage == Case.Stage.REVIEW
     assert CheckRun.objects.get(check_name="shows").reason_code == "no_readings"
     assert VisionRun.objects.get().lease_state == leases.LeaseState.DEAD
+
+
+_REFUSE_REVIEWS = """
+CREATE FUNCTION refuse_review() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted'; END $$;
+CREATE TRIGGER planted BEFORE INSERT ON verification_review FOR EACH ROW WHEN (NEW.submission_id <> '{}') EXECUTE FUNCTION refuse_review();
+"""
+
+
+@pytest.mark.django_db
+def test_lets_cases_pass_behind_those_that_always_fail() -> None:
+    """Cases that were given up and cannot even be given to a person, before one that can."""
+    *broken, whole = (scenes.hand_in() for _ in range(3))
+    Case.objects.update(lease_state=leases.LeaseState.DEAD)
+    Case.objects.filter(pk=whole.pk).update(available_at=Now() + datetime.timedelta(hours=1))
+    with connection.cursor() as cursor:
+        cursor.execute(_REFUSE_REVIEWS.format(whole.pk))
+    with pytest.raises(ExceptionGroup, match="2 of 2 failed"):
+        pipeline.sweep(now=clock.now(), limit=2)
+    assert pipeline.sweep(now=clock.now(), limit=2) == 1
+    assert Case.objects.get(stage=Case.Stage.REVIEW).pk == whole.pk
+    assert set(Case.objects.filter(pk__in=[one.pk for one in broken]).values_list("lease_state", flat=True)) == {leases.LeaseState.DEAD}
