@@ -1,6 +1,8 @@
 """Money in: an agent's deposits. What the provider tells of them later is applied in `notices`."""
 
+import contextlib
 import datetime
+import functools
 import uuid
 
 import structlog
@@ -61,7 +63,8 @@ def request(
     if (deposit.amount_minor, deposit.currency, deposit.source) != (amount.amount_minor, amount.currency, source):
         raise RequestReused(f"Request {request_id} is deposit {deposit} of {deposit.amount_minor} minor units of {deposit.currency}.")
     if deposit.status == Deposit.Status.REQUESTED:
-        _collect(deposit, provider, now)
+        with contextlib.suppress(base.OutcomeUnknown):
+            _collect(deposit, provider, now)
         inbox.fetch(provider=provider, now=now)
         inbox.process_due(now=now)
         deposit.refresh_from_db()
@@ -69,17 +72,32 @@ def request(
 
 
 def collect_due(*, now: datetime.datetime, limit: int = 100) -> int:
-    """Ask again for deposits to which no answer came; return how many were asked for.
+    """Ask again for deposits to which no answer came, oldest first; return how many were answered.
+
+    One that is not answered again waits longer each time, so that such deposits keep no others from their turn.
 
     Raises:
         ExceptionGroup: what went wrong with single deposits, after all others had their turn.
     """
     due = Deposit.objects.filter(status=Deposit.Status.REQUESTED, provider_ref="", created_at__lte=now - _ASK_AGAIN_AFTER)
-    asked = due.order_by("created_at")[:limit]
-    return len(batches.for_each(asked, lambda deposit: _collect(deposit, registry.named(deposit.provider), now)))
+    work = functools.partial(_collect_again, now=now)
+    return len(batches.drive(sweep="deposits asked", due=due.order_by("created_at"), work=work, limit=limit, now=now))
+
+
+def _collect_again(deposit_id: uuid.UUID, *, now: datetime.datetime) -> None:
+    deposit = Deposit.objects.get(pk=deposit_id)
+    try:
+        _collect(deposit, registry.named(deposit.provider), now)
+    except base.OutcomeUnknown as unknown:
+        raise batches.TryLater from unknown
 
 
 def _collect(deposit: Deposit, provider: base.Provider, now: datetime.datetime) -> None:
+    """Ask for the money and note the answer.
+
+    Raises:
+        base.OutcomeUnknown: there was none; the log says so.
+    """
     money = Money(deposit.amount_minor, deposit.currency)
     try:
         # The key makes a second call the same effect, so no lease is needed.
@@ -88,5 +106,6 @@ def _collect(deposit: Deposit, provider: base.Provider, now: datetime.datetime) 
         notices.fail_deposit(deposit=deposit, reason=refused.reason)
     except base.OutcomeUnknown as unknown:
         _log.warning("deposit_outcome_unknown", deposit=str(deposit), error=str(unknown))
+        raise
     else:
         Deposit.objects.filter(pk=deposit.pk, status=Deposit.Status.REQUESTED, provider_ref="").update(provider_ref=provider_ref)

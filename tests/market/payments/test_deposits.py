@@ -116,6 +116,33 @@ def test_deposit_whose_request_died_before_the_bank_was_asked_is_asked_for_later
     assert (deposit.status, queries.agent_balance(poor)) == ("CONFIRMED", {"USD": 700})
 
 
+class _Silent(test_money.Bank):
+    """A bank that gives no answer."""
+
+    name = "silent"
+
+    def collect(self, *, key: str, money: Money, source: str, now: datetime.datetime) -> str:
+        raise base.OutcomeUnknown("No answer.")
+
+
+def test_deposits_that_are_never_answered_keep_none_waiting_behind_them(poor: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    providers = {"silent": _Silent(), "test_money": test_money.Bank()}
+    monkeypatch.setattr(registry, "named", providers.__getitem__)
+    now = clock.now()
+    for minutes, provider in ((9, "gone"), (8, "silent"), (7, "test_money")):
+        created_at = now - datetime.timedelta(minutes=minutes)
+        Deposit.objects.create(
+            agent=poor, mode="test", provider=provider, source="test_ok", amount_minor=700, currency="USD", created_at=created_at
+        )
+    with pytest.raises(ExceptionGroup, match="1 of 2 failed"):
+        deposits.collect_due(now=now, limit=2)
+    assert deposits.collect_due(now=now, limit=2) == 1
+    assert list(Deposit.objects.exclude(provider_ref="").values_list("provider", flat=True)) == ["test_money"]
+    # They have rested: the one that is silent is asked again, and says nothing once more.
+    with pytest.raises(ExceptionGroup, match="1 of 2 failed"):
+        deposits.collect_due(now=now + datetime.timedelta(seconds=2), limit=2)
+
+
 def test_deposit_in_its_first_minute_is_left_to_its_request(poor: Agent) -> None:
     now = clock.now()
     Deposit.objects.create(
