@@ -9,6 +9,14 @@ from django.core import signing
 
 MAX_AGE_S = 60
 Variant = Literal["display", "preview"]
+# What a photo is sent with, so that nothing keeps it, guesses its type, embeds it or shows it as a page of ours.
+HEADERS = {
+    "Cache-Control": "no-store, private",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 
 _SALT = "market.accounts.media_links"
 
