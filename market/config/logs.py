@@ -11,7 +11,8 @@ EventDict: TypeAlias = MutableMapping[str, object]
 HIDDEN = "[hidden]"
 # API keys, passwords inside addresses of services, and the signed ends of links to photographs.
 SECRETS = re.compile(
-    r"\b(?:test|live)_[a-z]+_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s]*:[^/@\s]+(?=@)|(?<=/v1/media/)[^\s'\"]+|(?<=/v1/lease_files/)[^\s'\"]+"
+    r"\b(?:test|live)_[a-z]+_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s]*:[^/@\s]+(?=@)"
+    r"|(?:(?<=/v1/media/)|(?<=/v1/lease_files/)|(?<=/photos/))[^\s'\"]+"
 )
 # Names of values that never leave the process: secrets, photographs, and where a person stood.
 HIDDEN_NAMES = frozenset(

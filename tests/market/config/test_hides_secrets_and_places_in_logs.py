@@ -48,6 +48,7 @@ def test_writes_json_with_the_request_id(stream: io.StringIO) -> None:
         ({"headers": {"Authorization": f"Bearer {KEY}"}}, KEY),
         ({"url": "postgresql://market:s3cret@host/name"}, "s3cret"),
         ({"path": "/v1/media/WyIwMWEy:1xVS03:Uqi3"}, "Uqi3"),
+        ({"path": "/photos/WyIwMWEy:1xVS03:Uqi3"}, "Uqi3"),
         ({"request": RequestFactory().get("/v1/lease_files/WyIwMWEy:1xVS03:Uqi3")}, "Uqi3"),
         ({"place": {"latitude": 52.52}}, "52.52"),
         ({"reported": [{"lat": 52.52}]}, "52.52"),
