@@ -81,21 +81,21 @@ def sign(payload: Mapping[str, Json]) -> Receipt:
     """Sign a payload with the market's key."""
     key = _key()
     signature = key.sign(rfc8785.dumps(dict(payload)))
-    return {"payload": dict(payload), "key_id": _key_id(key), "signature": _base64url(signature)}
+    return {"payload": dict(payload), "key_id": _key_id(key.public_key().public_bytes_raw()), "signature": _base64url(signature)}
 
 
 def public_keys() -> list[PublicKey]:
-    """Return the keys by which receipts can be checked."""
-    key = _key()
-    return [{"key_id": _key_id(key), "algorithm": "Ed25519", "public_key": _base64url(key.public_key().public_bytes_raw())}]
+    """Return the keys by which receipts can be checked: the one that signs first, then those that signed before it."""
+    found = dict.fromkeys([_key().public_key().public_bytes_raw(), *settings.RECEIPT_OLD_KEYS])
+    return [{"key_id": _key_id(raw), "algorithm": "Ed25519", "public_key": _base64url(raw)} for raw in found]
 
 
 def _key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(settings.RECEIPT_SEED)
 
 
-def _key_id(key: Ed25519PrivateKey) -> str:
-    return hashlib.sha256(key.public_key().public_bytes_raw()).hexdigest()[:16]
+def _key_id(public_key: bytes) -> str:
+    return hashlib.sha256(public_key).hexdigest()[:16]
 
 
 def _place(latitude: float | None, longitude: float | None, accuracy_m: float | None) -> dict[str, Json] | None:

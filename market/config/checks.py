@@ -9,10 +9,12 @@ from django.apps import AppConfig
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from market.config.environment import ENVIRONMENT, Environment, parts
+from market.config.environment import ENVIRONMENT, Environment, parts, public_key_of
 
 SHORTEST_SECRET_KEY = 50
 SEED_BYTES = 32
+# Django names test databases so, and the ledger's triggers excuse TRUNCATE there.
+TEST_DATABASE = "test_"
 
 
 def check_environment(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
@@ -54,6 +56,13 @@ def _secret_faults(environment: Environment, *, is_production: bool) -> Iterator
             hint="Make one with `openssl rand -base64 32` and keep it: receipts signed with another are no longer ours.",
             id="market.E003",
         )
+    for text in parts(environment.atoms_receipt_old_keys):
+        if not _is_public_key(text):
+            yield checks.Error(
+                f"ATOMS_RECEIPT_OLD_KEYS names {text[:60]}, which is not a public key: receipts that it signed could not be checked.",
+                hint="Set ATOMS_RECEIPT_OLD_KEYS to the public_key of each former key, as /v1/keys showed it, parted by commas.",
+                id="market.E012",
+            )
 
 
 def _service_faults(environment: Environment, *, is_production: bool) -> Iterator[checks.Error]:
@@ -63,6 +72,13 @@ def _service_faults(environment: Environment, *, is_production: bool) -> Iterato
             "DATABASE_URL is missing or does not begin with postgresql://. The market runs on PostgreSQL alone.",
             hint="Set it to postgresql://user:password@host/name.",
             id="market.E004",
+        )
+    if is_production and _database_of(database_url).startswith(TEST_DATABASE):
+        yield checks.Error(
+            f"DATABASE_URL names the database {_database_of(database_url)}: where a name begins with {TEST_DATABASE}, "
+            "the ledger lets itself be emptied.",
+            hint="Set DATABASE_URL to a database with another name.",
+            id="market.E013",
         )
     for name, url in (("REDIS_URL", environment.redis_url), ("ATOMS_GPU_REDIS_URL", environment.atoms_gpu_redis_url)):
         if (is_production or url) and not url.startswith(("redis://", "rediss://", "unix://")):
@@ -121,3 +137,14 @@ def _is_seed(text: str) -> bool:
         return len(base64.b64decode(text, validate=True)) == SEED_BYTES
     except binascii.Error:
         return False
+
+
+def _is_public_key(text: str) -> bool:
+    try:
+        return bool(public_key_of(text))
+    except ValueError:
+        return False
+
+
+def _database_of(url: str) -> str:
+    return urllib.parse.unquote(urllib.parse.urlsplit(url).path.removeprefix("/"))

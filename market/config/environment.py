@@ -1,5 +1,6 @@
 """The settings the environment may give, typed and read once; `market.config.settings` turns them into Django's."""
 
+import base64
 import os
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
+PUBLIC_KEY_BYTES = 32
 
 
 class Environment(BaseSettings):
@@ -33,6 +35,8 @@ class Environment(BaseSettings):
     atoms_media_dir: Path | None = None
     # 32-byte Ed25519 seed, base64, that signs receipts.
     atoms_receipt_seed: str = ""
+    # Public keys of earlier seeds, as /v1/keys shows them, parted by commas: what they signed stays checkable.
+    atoms_receipt_old_keys: str = ""
     # Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; 0 = none.
     atoms_trusted_proxies: int = 0
     # GeoJSON files of further restricted places, parted by commas.
@@ -62,6 +66,18 @@ def read() -> Environment:
 def parts(text: str) -> list[str]:
     """Split a comma-parted value; blanks and empty parts do not count."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def public_key_of(text: str) -> bytes:
+    """Read an Ed25519 public key as /v1/keys shows it: 32 bytes, base64url without padding.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if len(raw) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"A public key has {PUBLIC_KEY_BYTES} bytes, not {len(raw)}.")
+    return raw
 
 
 ENVIRONMENT = read()

@@ -11,7 +11,7 @@ import dj_database_url
 import psycopg
 
 from market.config import brokers, logs
-from market.config.environment import ENVIRONMENT, parts
+from market.config.environment import ENVIRONMENT, parts, public_key_of
 
 IS_PRODUCTION = ENVIRONMENT.atoms_env == "production"
 IS_TEST = ENVIRONMENT.atoms_env == "test"
@@ -111,7 +111,17 @@ def _receipt_seed() -> bytes:
         return b""
 
 
+def _receipt_old_keys() -> list[bytes]:
+    """Return the public keys that signed receipts before."""
+    try:
+        return [public_key_of(text) for text in parts(ENVIRONMENT.atoms_receipt_old_keys)]
+    except ValueError:
+        # market.E012 says so.
+        return []
+
+
 RECEIPT_SEED = _receipt_seed()
+RECEIPT_OLD_KEYS = _receipt_old_keys()
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------
 # Nothing a request or job does takes this long; what waits longer is stuck and holds locks that others need.

@@ -22,6 +22,8 @@ GOOD = {
     "atoms_media_dir": "/srv/atoms/media",
 }
 
+OLD_KEY = base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+
 
 def ids_for(**changes: object) -> list[str | None]:
     return [fault.id for fault in checks.faults_of(Environment.model_validate({**GOOD, **changes}))]
@@ -53,6 +55,10 @@ def test_accepts_a_whole_production_environment() -> None:
         ({"atoms_media_dir": "media"}, "market.E009"),
         ({"atoms_media_dir": None}, "market.E010"),
         ({"atoms_trusted_proxies": -1}, "market.E011"),
+        ({"atoms_receipt_old_keys": "c2hvcnQ"}, "market.E012"),
+        ({"atoms_receipt_old_keys": f"{OLD_KEY}, not base64!"}, "market.E012"),
+        ({"database_url": "postgresql://market:secret@database.example/test_atoms"}, "market.E013"),
+        ({"database_url": "postgresql://market:secret@database.example/test%5Fatoms?sslmode=require"}, "market.E013"),
     ],
 )
 def test_names_the_fault(changes: dict[str, object], expected: str) -> None:
@@ -65,6 +71,15 @@ def test_a_local_market_needs_nothing() -> None:
 
 def test_a_subdomain_may_be_allowed_by_its_parent() -> None:
     assert ids_for(atoms_public_url="https://eu.market.example", atoms_allowed_hosts=".market.example") == []
+
+
+def test_takes_the_keys_that_signed_before() -> None:
+    assert ids_for(atoms_receipt_old_keys=f"{OLD_KEY}, {OLD_KEY}") == []
+
+
+def test_only_production_needs_a_database_with_a_name_of_its_own() -> None:
+    changes = {"atoms_env": "test", "database_url": "postgresql://market@database.example/test_atoms"}
+    assert list(checks.faults_of(Environment.model_validate(changes))) == []
 
 
 def test_every_fault_says_what_to_set() -> None:

@@ -1,5 +1,6 @@
 """Receipts: what they say, and that the SDK believes them and nothing else."""
 
+import base64
 import json
 
 import pytest
@@ -79,6 +80,24 @@ def test_does_not_convince_with_another_key(settings: object) -> None:
     settings.RECEIPT_SEED = bytes(32)  # type: ignore[attr-defined]
     with pytest.raises(errors.ReceiptInvalid):
         Receipt(document).verify(keys=keys())
+
+
+def test_convinces_after_its_key_was_changed(settings: object) -> None:
+    document = over_the_wire(issue())
+    (old,) = receipts.public_keys()
+    settings.RECEIPT_SEED = bytes(32)  # type: ignore[attr-defined]
+    settings.RECEIPT_OLD_KEYS = [base64.urlsafe_b64decode(old["public_key"] + "=")]  # type: ignore[attr-defined]
+    assert Receipt(document).verify(keys=keys())
+    assert [key["key_id"] for key in receipts.public_keys()][1:] == [old["key_id"]]
+    # What is signed now is signed with the new key, and that is checkable too.
+    now = receipts.sign({"version": 1})
+    assert now["key_id"] == receipts.public_keys()[0]["key_id"] != old["key_id"]
+
+
+def test_lists_no_key_twice(settings: object) -> None:
+    (key,) = receipts.public_keys()
+    settings.RECEIPT_OLD_KEYS = [base64.urlsafe_b64decode(key["public_key"] + "=")]  # type: ignore[attr-defined]
+    assert receipts.public_keys() == [key]
 
 
 def test_never_holds_a_workers_words() -> None:
