@@ -126,15 +126,15 @@ BEGIN
         FOR item IN
             SELECT i.place, i.amount, gs.place AS source_place, gd.place AS destination_place,
                    CASE WHEN t.id IS NULL THEN NULL
-                        WHEN (t.source_id, t.destination_id, t.amount_minor, t.reason, t.subject)
-                           = (i.source_id, i.destination_id, i.amount, i.reason, i.subject) THEN 'EXISTS'
+                        WHEN (t.source_id, t.destination_id, t.amount_minor, split_part(i.source, ':', -1), t.reason, t.subject)
+                           = (i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
                         ELSE 'CONFLICT' END AS recorded,
                    CASE WHEN split_part(i.source, ':', -1) <> i.currency
                           OR split_part(i.destination, ':', -1) <> i.currency THEN 'CURRENCY_MISMATCH'
                         WHEN split_part(i.source, ':', 1) <> split_part(i.destination, ':', 1) THEN 'MODE_MISMATCH' END AS mismatch,
                    min(i.place) OVER (PARTITION BY i.id) AS first_place,
                    dense_rank() OVER (PARTITION BY i.id
-                                      ORDER BY i.source_id, i.destination_id, i.amount, i.reason, i.subject) AS content
+                                      ORDER BY i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) AS content
             FROM unnest(p_ids, v_sources, v_destinations, p_amounts, p_reasons, p_subjects, p_sources, p_destinations, p_currencies)
                  WITH ORDINALITY AS i (id, source_id, destination_id, amount, reason, subject, source, destination, currency, place)
             LEFT JOIN ledger_transfer t ON t.id = i.id
@@ -210,13 +210,13 @@ BEGIN
     IF coalesce(cardinality(v_written), 0) < v_posted_count THEN
         SELECT array_agg(
             CASE WHEN i.id = ANY (v_written) OR i.outcome NOT IN ('POSTED', 'EXISTS', 'CONFLICT') THEN i.outcome
-                 WHEN (t.source_id, t.destination_id, t.amount_minor, t.reason, t.subject)
-                    = (i.source_id, i.destination_id, i.amount, i.reason, i.subject) THEN 'EXISTS'
+                 WHEN (t.source_id, t.destination_id, t.amount_minor, split_part(i.source, ':', -1), t.reason, t.subject)
+                    = (i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
                  ELSE 'CONFLICT' END
             ORDER BY i.place)
         INTO v_outcomes
-        FROM unnest(p_ids, v_sources, v_destinations, p_amounts, p_reasons, p_subjects, v_outcomes)
-             WITH ORDINALITY AS i (id, source_id, destination_id, amount, reason, subject, outcome, place)
+        FROM unnest(p_ids, v_sources, v_destinations, p_sources, p_amounts, p_currencies, p_reasons, p_subjects, v_outcomes)
+             WITH ORDINALITY AS i (id, source_id, destination_id, source, amount, currency, reason, subject, outcome, place)
         LEFT JOIN ledger_transfer t ON t.id = i.id;
         -- Items were refused for what a transfer that is not ours would have moved: decide the batch again.
         IF v_is_short OR 'OVERDRAWN' = ANY (v_outcomes) OR (p_is_all_or_nothing AND 'CONFLICT' = ANY (v_outcomes)) THEN

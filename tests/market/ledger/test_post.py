@@ -1,3 +1,4 @@
+import dataclasses
 import uuid
 
 import pytest
@@ -174,3 +175,12 @@ def test_sql_and_python_agree_on_guarded_accounts() -> None:
     transfers.post([entry(OUTSIDE, path, 1, currency="EUR") for path in paths if path != OUTSIDE])
     found = dict(Account.objects.values_list("path", "is_guarded"))
     assert found == {path: account_paths.is_guarded(path) for path in paths}
+
+
+def test_id_with_another_currency_is_a_conflict() -> None:
+    fund(A, 100)
+    first = entry(A, B, 10, key="one")
+    other = dataclasses.replace(first, currency="EUR")
+    assert transfers.post([first, other]) == [POSTED, CONFLICT]
+    assert transfers.post([other]) == [CONFLICT]
+    assert balances.balances([A, B]) == {A: 90, B: 10}
