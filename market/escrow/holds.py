@@ -96,7 +96,7 @@ def capture(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetime.dat
     the ended hold and moves nothing.
 
     Raises:
-        HoldEnded: captured for another effect or other parts, voided or expired before.
+        HoldEnded: captured for another effect or other parts, in whole or in part, voided or expired before.
         NotEnoughHeld: the parts come to more than the hold has.
     """
     entries = _to_payees(hold, parts, effect)
@@ -112,9 +112,9 @@ def capture(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetime.dat
         )
         hold.refresh_from_db()
         if not moved:
-            _refuse_unless(hold, is_repeat=hold.status == Status.CAPTURED and transfers.are_recorded(entries))
+            _refuse_unless(hold, is_repeat=hold.status == Status.CAPTURED and _is_captured(hold, entries, effect))
             return hold
-        transfers.post_all(entries + _to_agent(hold))
+        _post_first(hold, entries + _to_agent(hold), effect)
     return hold
 
 
@@ -133,7 +133,7 @@ def capture_part(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetim
     with transaction.atomic():
         # Of two with the same effect the second waits for the row, and then finds the first one's transfers.
         Hold.objects.select_for_update(no_key=True).get(pk=hold.pk)
-        if transfers.are_recorded(entries):
+        if _is_captured(hold, entries, effect):
             hold.refresh_from_db()
             return hold
         moved = Hold.objects.filter(pk=hold.pk, status=Status.HELD, amount_minor__gte=after).update(
@@ -144,10 +144,7 @@ def capture_part(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetim
         hold.refresh_from_db()
         if not moved:
             _refuse_unless(hold, is_repeat=False)
-        try:
-            transfers.post_all(entries)
-        except transfers.TransferConflict as refused:
-            raise HoldEnded(f"Effect {effect} was captured from hold {hold.pk} with other parts.") from refused
+        _post_first(hold, entries, effect)
     return hold
 
 
@@ -213,6 +210,21 @@ def _end(hold: Hold, status: Hold.Status, now: datetime.datetime) -> Hold:
     return hold
 
 
+def _is_captured(hold: Hold, entries: Sequence[transfers.Entry], effect: str) -> bool:
+    """Tell whether an effect was captured before with exactly these parts."""
+    return transfers.are_recorded(entries) and not transfers.is_used(_leg(hold, "capture", effect, str(len(entries))))
+
+
+def _post_first(hold: Hold, entries: Sequence[transfers.Entry], effect: str) -> None:
+    """Post the transfers of an effect that has none yet: the hold counts them, so one that is there must not count again."""
+    try:
+        outcomes = transfers.post_all(entries)
+    except transfers.TransferConflict as refused:
+        raise HoldEnded(f"Effect {effect} was captured from hold {hold.pk} with other parts.") from refused
+    if transfers.Outcome.EXISTS in outcomes:
+        raise HoldEnded(f"Effect {effect} was captured from hold {hold.pk} before, with other parts or as a part.")
+
+
 def _refuse_unless(hold: Hold, *, is_repeat: bool) -> None:
     if is_repeat:
         return
@@ -274,6 +286,8 @@ def _to_payees(hold: Hold, parts: Sequence[Part], effect: str) -> list[transfers
     subject = ids.encode("bty", hold.bounty_id)
     if not any(part.amount_minor for part in parts):
         raise ValueError("A capture pays somebody; void the hold to give everything back.")
+    # Numbered from 0 without gaps: two captures of one effect meet on the first leg, whatever their parts.
+    paid = [part for part in parts if part.amount_minor]
     return [
         transfers.Entry(
             _leg(hold, "capture", effect, str(number)),
@@ -284,6 +298,5 @@ def _to_payees(hold: Hold, parts: Sequence[Part], effect: str) -> list[transfers
             part.reason,
             subject,
         )
-        for number, part in enumerate(parts)
-        if part.amount_minor
+        for number, part in enumerate(paid)
     ]

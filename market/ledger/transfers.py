@@ -90,8 +90,8 @@ def post(entries: Sequence[Entry]) -> list[Outcome]:
     return retrying.retry(lambda: _call(entries, is_all_or_nothing=False))
 
 
-def post_all(entries: Sequence[Entry]) -> None:
-    """Post all entries, or none; entries that were recorded before with the same content count as posted.
+def post_all(entries: Sequence[Entry]) -> list[Outcome]:
+    """Post all entries, or none; return of each whether it was POSTED now, or EXISTS: recorded before with the same content.
 
     Raises:
         Overdrawn: a guarded account had too little; nothing moved.
@@ -101,11 +101,13 @@ def post_all(entries: Sequence[Entry]) -> None:
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("Post inside the transaction that changes what the transfers are for.")
-    for entry, outcome in zip(entries, _call(entries, is_all_or_nothing=True), strict=True):
+    outcomes = _call(entries, is_all_or_nothing=True)
+    for entry, outcome in zip(entries, outcomes, strict=True):
         if outcome is Outcome.OVERDRAWN:
             raise Overdrawn(entry, outcome)
         if outcome in (Outcome.CONFLICT, Outcome.CURRENCY_MISMATCH, Outcome.MODE_MISMATCH):
             raise TransferConflict(entry, outcome)
+    return outcomes
 
 
 def _call(entries: Sequence[Entry], *, is_all_or_nothing: bool) -> list[Outcome]:
@@ -125,3 +127,8 @@ def are_recorded(entries: Sequence[Entry]) -> bool:
         for t in Transfer.objects.filter(pk__in=[entry.id for entry in entries]).select_related("source", "destination")
     }
     return found == {(e.id, e.source, e.destination, e.amount_minor, e.currency, e.reason, e.subject) for e in entries}
+
+
+def is_used(identity: uuid.UUID) -> bool:
+    """Tell whether a transfer has this id."""
+    return Transfer.objects.filter(pk=identity).exists()

@@ -1,4 +1,5 @@
 import uuid
+from collections.abc import Callable
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -215,6 +216,32 @@ def test_part_again_moves_nothing_and_otherwise_is_refused() -> None:
         holds.capture_part(hold=reserve, parts=pay(21, 0), effect="set_1", now=clock.now())
     assert Hold.objects.get(pk=reserve.pk).captured_minor == 20
     assert money_now() == (850, 130, 20, 0)
+
+
+@pytest.mark.parametrize(("worker", "fee"), [(20, 5), (15, 0), (0, 20)])
+@pytest.mark.parametrize("step", [holds.capture, holds.capture_part])
+def test_effect_is_captured_once_whatever_its_parts(step: Callable[..., Hold], worker: int, fee: int) -> None:
+    [_, reserve] = place(100, reserve=50)
+    holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
+    with pytest.raises(holds.HoldEnded):
+        step(hold=reserve, parts=pay(worker, fee), effect="set_1", now=clock.now())
+    assert (Hold.objects.get(pk=reserve.pk).captured_minor, money_now()) == (20, (850, 130, 20, 0))
+
+
+def test_part_is_not_captured_again_as_the_whole() -> None:
+    [_, reserve] = place(100, reserve=50)
+    holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
+    with pytest.raises(holds.HoldEnded):
+        holds.capture(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
+    assert money_now() == (850, 130, 20, 0)
+
+
+def test_fewer_parts_are_other_parts() -> None:
+    [_, reserve] = place(100, reserve=50)
+    holds.capture_part(hold=reserve, parts=pay(20, 5), effect="set_1", now=clock.now())
+    with pytest.raises(holds.HoldEnded):
+        holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
+    assert money_now() == (850, 125, 20, 5)
 
 
 def test_raise_holds_the_difference_once() -> None:
