@@ -20,6 +20,7 @@ _WORDS = {
     ApiKey.Scope.LEASE_VISION: "vision",
     ApiKey.Scope.LEASE_REPLAY: "replay",
 }
+_SCOPES = {word: scope for scope, word in _WORDS.items()}
 _SECRET = re.compile(r"(test|live)_(agent|worker|vision|replay)_[A-Za-z0-9_-]{43}")
 
 
@@ -77,6 +78,12 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def scope_named_by(secret: str) -> ApiKey.Scope | None:
+    """Return the scope that a secret names; None if it can't be one of ours. Whether it opens anything is not said."""
+    found = _SECRET.fullmatch(secret)
+    return _SCOPES[found[2]] if found else None
+
+
 def authenticate(secret: str) -> ApiKey:
     """Find the key of a secret.
 
@@ -85,7 +92,7 @@ def authenticate(secret: str) -> ApiKey:
     Raises:
         KeyRefused: not a secret of ours, revoked, or its owner or agent is barred.
     """
-    if not _SECRET.fullmatch(secret):
+    if scope_named_by(secret) is None:
         raise KeyRefused("This API key is not valid.")
     key = (
         ApiKey.objects.select_related("user", "agent")

@@ -232,6 +232,7 @@ class BountiesView(base.ApiView):
     """An agent's bounties."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(
         operation_id="bounties_list",
@@ -298,6 +299,7 @@ class FundView(base.ApiView):
     """Funding of a screened bounty."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(operation_id="bounties_fund", request=fields.EmptyInput, responses=BountyOutput)
     @once.once
@@ -312,6 +314,7 @@ class CancelView(base.ApiView):
     """Cancellation."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(operation_id="bounties_cancel", request=fields.EmptyInput, responses=BountyOutput)
     @once.once
@@ -326,6 +329,7 @@ class ImproveView(base.ApiView):
     """Better offers."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(operation_id="bounties_improve", request=ImproveInput, responses=BountyOutput)
     @once.once

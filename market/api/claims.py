@@ -136,6 +136,7 @@ class ExtendView(base.ApiView):
     """More time for a claim."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="claims_extend", request=ExtendInput, responses=ClaimOutput)
     @once.once
@@ -156,6 +157,7 @@ class DropView(base.ApiView):
     """Giving a claim up."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="claims_drop", request=fields.EmptyInput, responses=ClaimOutput)
     @once.once

@@ -126,6 +126,7 @@ class HeartbeatView(base.ApiView):
     """Keeping."""
 
     scopes = auth.LEASE
+    is_vital = True
 
     @extend_schema(operation_id="leases_heartbeat", request=HeartbeatInput, responses=LeaseStateOutput)
     @once.once
@@ -140,6 +141,7 @@ class CompleteView(base.ApiView):
     """Handing in."""
 
     scopes = auth.LEASE
+    is_vital = True
 
     @extend_schema(operation_id="leases_complete", request=CompleteInput, responses=LeaseStateOutput)
     @once.once
@@ -162,6 +164,7 @@ class FailView(base.ApiView):
     """Giving back."""
 
     scopes = auth.LEASE
+    is_vital = True
 
     @extend_schema(operation_id="leases_fail", request=FailInput, responses=LeaseStateOutput)
     @once.once

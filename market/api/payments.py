@@ -159,6 +159,7 @@ class DepositsView(base.ApiView):
     """An agent's deposits."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(
         operation_id="deposits_list", parameters=paging.page_parameters("dep"), responses=paging.list_of("Deposit", DepositOutput)
@@ -188,6 +189,7 @@ class PayoutsView(base.ApiView):
     """A worker's payouts."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="payouts_list", parameters=paging.page_parameters("pay"), responses=paging.list_of("Payout", PayoutOutput))
     def get(self, request: Request) -> Response:

@@ -65,6 +65,10 @@ class LeaseEnded(Exception):
     """The lease that this address was made for has ended, or the address is another key's."""
 
 
+class Overloaded(Exception):
+    """Every thread that is not kept for money is taken."""
+
+
 class NoViewer(Exception):
     """Media was asked for by nobody: neither a key nor a session."""
 
@@ -144,6 +148,7 @@ TABLE: dict[type[Exception], Refusal] = {
     claiming.ResidenceNotServed: Refusal(403, "residence_not_served", "The market can't serve your country."),
     media_links.BadLink: Refusal(403, "link_ended", "Get the submission again: it has a fresh link for you."),
     exceptions.Throttled: Refusal(429, "rate_limited", "Wait as long as Retry-After says.", True),
+    Overloaded: Refusal(503, "overloaded", "Send the same request again in a second.", True, 1),
     # What is not there.
     exceptions.NotFound: _NOT_FOUND,
     Http404: _NOT_FOUND,
@@ -290,6 +295,19 @@ def _headers_of(error: Exception, refusal: Refusal) -> dict[str, str]:
     if refusal.status == status.HTTP_401_UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
+
+
+def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer a request that is refused before any view sees it; a page's visitor reads one plain line."""
+    refusal = refusal_for(error)
+    assert refusal is not None
+    is_api = request.path.startswith(PREFIX)
+    response = (
+        _plain(request, refusal, str(error)) if is_api else HttpResponse(str(error), status=refusal.status, content_type="text/plain")
+    )
+    for header, value in _headers_of(error, refusal).items():
+        response.headers[header] = value
+    return response
 
 
 # -- What Django answers before or beside a view --------------------------------------------------------------------

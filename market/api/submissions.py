@@ -266,6 +266,7 @@ class PosterReviewView(base.ApiView):
     """The poster's review, where the terms ask for it."""
 
     scopes = auth.AGENT
+    is_vital = True
 
     @extend_schema(operation_id="submissions_review", request=PosterReviewInput, responses=SubmissionOutput)
     @once.once
@@ -286,6 +287,7 @@ class AppealView(base.ApiView):
     """A worker's appeal."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="submissions_appeal", request=AppealInput, responses=SubmissionOutput)
     @once.once
@@ -305,6 +307,7 @@ class WaiveView(base.ApiView):
     """Giving in to a rejection."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="submissions_waive", request=fields.EmptyInput, responses=SubmissionOutput)
     @once.once

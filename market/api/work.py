@@ -151,6 +151,7 @@ class TaskClaimsView(base.ApiView):
     """Claiming."""
 
     scopes = auth.WORKER
+    is_vital = True
 
     @extend_schema(operation_id="tasks_claim", request=ClaimInput, responses={201: claims.ClaimOutput})
     @once.once

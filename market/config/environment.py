@@ -43,6 +43,8 @@ class Environment(BaseSettings):
     atoms_restricted_places: str = ""
     # host:port pairs, parted by commas, that webhooks may reach though they are not public. Never in production.
     atoms_egress_test_hosts: str = ""
+    # Granian's own variable: threads of each web process, of which a quarter is kept for requests that move money.
+    granian_blocking_threads: int = 0
     # The test runner's process ("gw0"): each has a database of Redis to itself.
     pytest_xdist_worker: str = ""
 

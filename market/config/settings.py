@@ -9,6 +9,8 @@ from pathlib import Path
 
 import dj_database_url
 import psycopg
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from market.config import brokers, logs
 from market.config.environment import ENVIRONMENT, parts, public_key_of
@@ -54,6 +56,9 @@ MIDDLEWARE = [
     "market.config.middleware.content_security",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "market.config.bounds.bounded_bodies",
+    "market.config.bounds.threads_for_money",
+    "market.config.bounds.counted_requests",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -61,6 +66,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# 0: not known, so nothing is shed.
+WEB_THREADS = ENVIRONMENT.granian_blocking_threads
 ROOT_URLCONF = "market.config.urls"
 WSGI_APPLICATION = "market.config.wsgi.application"
 TEMPLATES = [
@@ -146,8 +153,11 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
-        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 5},
-    }
+        # It keeps requests waiting, so it is given up soon. Once more at once: a connection may have died while it idled.
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 1)},
+    },
+    # What a process remembers for itself.
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}},
 }
 CELERY_BROKER_URL = brokers.celery_url(REDIS_URL)
 # A publish on a dead connection would wait for ever without these.

@@ -1,21 +1,21 @@
 """Which processes a local market is made of, and what each of them is told. Standard library only."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from market.config import brokers, install
 from market.config.supervisor import children, credentials, folders, services
 
 WEB_WORKERS = 2
-WEB_THREADS = 4
+WEB_THREADS = 8
 JOB_PROCESSES = 2
 # Of another market or for another program; a child must not take them for its own.
 FOREIGN = ("PYTHONHOME", "PYTEST_XDIST_WORKER", "ATOMS_API_KEY", "ATOMS_URL", "ATOMS_LEASE_KEY")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Address:
     """Where the web server listens, and where people find it."""
 
@@ -61,11 +61,13 @@ class Plan:
 
     def web(self) -> children.Program:
         """Granian: pages and API."""
-        return self._ours(
+        program = self._ours(
             "web", "-m", "granian", "--interface", "wsgi", "--host", self._address.host, "--port", str(self._address.port),
-            "--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS), "--no-ws", "--respawn-failed-workers",
+            "--workers", str(WEB_WORKERS), "--no-ws", "--respawn-failed-workers",
             "--workers-kill-timeout", "8", "--log-level", "info", "market.config.wsgi:application",
         )  # fmt: skip
+        # In the environment, not as an argument: the market reads it too, to keep some of them for money.
+        return dataclasses.replace(program, environment={**program.environment, "GRANIAN_BLOCKING_THREADS": str(WEB_THREADS)})
 
     def worker(self) -> children.Program:
         """Celery: the queues default and money."""

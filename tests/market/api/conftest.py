@@ -4,7 +4,7 @@ import pytest
 
 from market.accounts import keys
 from market.accounts.models import Agent, User
-from market.api import throttles
+from market.config import rates
 from tasks.models import WorkerProfile
 from tests import people
 from tests.market.api.caller import Caller, calling_as
@@ -13,8 +13,8 @@ from tests.market.api.caller import Caller, calling_as
 @pytest.fixture(autouse=True)
 def no_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests call as fast as they can: all of them come from one network."""
-    for name in ("READS", "WRITES", "LEASE_CALLS", "WITHOUT_KEY"):
-        monkeypatch.setattr(throttles, name, 10**9)
+    for name in ("READS", "WRITES", "LEASE_CALLS", "WITHOUT_KEY", "REFUSED_KEYS", "PAGES", "HEALTH_CALLS", "SIGN_INS"):
+        monkeypatch.setattr(rates, name, 10**9)
 
 
 @pytest.fixture
