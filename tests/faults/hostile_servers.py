@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.market.events.listener import read_request
+
 # Longer than any delivery may take; who still waits then is let go.
 _PATIENCE_S = 30.0
 # A server that floods stops after so much: a client that takes it all has no bound.
@@ -139,7 +141,11 @@ def serving(behaviour: Behaviour, *, inside: int) -> Iterator[Server]:
         with contextlib.suppress(OSError), contextlib.closing(connection):
             connection.settimeout(_PATIENCE_S)
             with contextlib.closing(secured.wrap_socket(connection, server_side=True) if secured else connection) as channel:
-                channel.recv(65_536)
+                if secured or behaviour.scheme == "http":
+                    # To its end: closing with bytes unread would reset the connection and take the answer with it.
+                    read_request(channel)
+                else:
+                    channel.recv(65_536)
                 if callable(behaviour.answer):
                     behaviour.answer(channel)
                 else:
