@@ -1,0 +1,105 @@
+"""A seeded simulation of the whole market that checks every invariant at each step; planted bugs show that it can fail."""
+
+import argparse
+import sys
+import time
+
+from tests.faults import campaign
+
+STEPS = 5_000
+# Within how many seeds, of so many steps, each planted bug must be found.
+BUG_SEEDS, BUG_STEPS = 6, 2_500
+DESCRIPTION = "Simulate whole markets from seeds; a violation names the seed and the step that show it again."
+
+
+def run(options: argparse.Namespace) -> campaign.Report:
+    """Run ``rounds`` seeds, the first of them ``seed``; or every planted bug until it is found."""
+    from tests.faults.simulation import bugs, world
+
+    if options.bugs:
+        return _find_all(options)
+    report = campaign.Report()
+    began = time.monotonic()
+    for seed in range(options.seed, options.seed + options.rounds):
+        with bugs.planted(options.bug):
+            lived = world.World(seed).live(options.steps)
+        report.count("seeds")
+        report.count("steps", lived.steps)
+        for what, many in sorted(lived.visited.items()):
+            report.count(what, many)
+        report.violations += [f"{words} | again: {again(seed, lived.steps, options.bug)}" for words in lived.violations]
+        if options.trace or lived.violations:
+            print(f"seed {seed}: trace {lived.trace}", *lived.last_lines, sep="\n  ")
+        if lived.violations:
+            break
+    steps = report.figures.get("steps", 0)
+    assert isinstance(steps, int)
+    report.figures["steps a second"] = round(steps / (time.monotonic() - began))
+    return report
+
+
+def again(seed: int, steps: int, bug: str = "") -> str:
+    """Return the command that shows a violation alone."""
+    planted = f" --bug {bug}" if bug else ""
+    return f"python -m tests.faults.market --seed {seed} --rounds 1 --steps {steps}{planted}"
+
+
+def find(name: str, *, seeds: range, steps: int) -> tuple[int, int, str] | None:
+    """Plant a bug and return the seed, the step and the words by which it was found; None if it was not."""
+    from tests.faults.simulation import bugs, world
+
+    for seed in seeds:
+        with bugs.planted(name):
+            lived = world.World(seed).live(steps)
+        if lived.violations:
+            return seed, lived.steps, lived.violations[0]
+    return None
+
+
+def _find_all(options: argparse.Namespace) -> campaign.Report:
+    from tests.faults.simulation import bugs
+
+    report = campaign.Report()
+    for name in bugs.BUGS:
+        if options.bug not in ("", name):
+            continue
+        found = find(name, seeds=range(options.seed, options.seed + BUG_SEEDS), steps=BUG_STEPS)
+        report.count("bugs planted")
+        if found is None:
+            report.violations.append(f"planted bug {name} was not found in {BUG_SEEDS} seeds of {BUG_STEPS} steps")
+            continue
+        seed, step, words = found
+        report.count("bugs found")
+        report.figures[name] = f"seed {seed} step {step}"
+        print(f"{name}: seed {seed}, step {step}: {words[:160]}", flush=True)
+    return report
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of one seed (default {STEPS})")
+    parser.add_argument("--bug", default="", help="plant one bug (see --list-bugs)")
+    parser.add_argument("--bugs", action="store_true", help="plant every bug in turn, each until it is found")
+    parser.add_argument("--list-bugs", action="store_true", help="name the bugs that can be planted")
+    parser.add_argument("--trace", action="store_true", help="print each seed's trace hash and last lines")
+
+
+def _list_bugs() -> None:
+    import os
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "market.config.settings")
+    import django
+
+    django.setup()
+    from tests.faults.simulation import bugs
+
+    for name, bug in bugs.BUGS.items():
+        print(f"{name:28} {bug.words}")
+
+
+if __name__ == "__main__":
+    if "--list-bugs" in sys.argv:
+        _list_bugs()
+        sys.exit()
+    campaign.command(
+        "tests.faults.market", description=DESCRIPTION, rounds=20, run=run, add_arguments=_add_arguments
+    )
