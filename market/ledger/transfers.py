@@ -2,7 +2,7 @@
 
 import enum
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -12,7 +12,7 @@ from market.ledger.models import Transfer
 
 _EFFECTS = uuid.UUID("5f0a6f5e-6c0b-5b7e-9b0e-6d6f6e657921")
 
-_COLUMNS = "%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
+_COLUMNS = "%s::text[], %s::uuid[], %s::integer[], %s::integer[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
 
 
 class MalformedEntry(ValueError):
@@ -48,6 +48,9 @@ class Outcome(enum.StrEnum):
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     MODE_MISMATCH = "MODE_MISMATCH"
     WITHHELD = "WITHHELD"
+
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,33 @@ def post_all(entries: Sequence[Entry]) -> list[Outcome]:
 def _call(entries: Sequence[Entry], *, is_all_or_nothing: bool) -> list[Outcome]:
     if not entries:
         return []
-    columns = zip(*[(e.id, e.source, e.destination, e.amount_minor, e.currency, e.reason, e.subject) for e in entries], strict=True)
+    # Each account is looked up once, however many entries move from or to it.
+    places: dict[str, int] = {}
+    sources = [places.setdefault(entry.source, len(places) + 1) for entry in entries]
+    destinations = [places.setdefault(entry.destination, len(places) + 1) for entry in entries]
+    columns = [
+        _words(places),
+        _numbers([entry.id.hex for entry in entries]),
+        _numbers([str(place) for place in sources]),
+        _numbers([str(place) for place in destinations]),
+        _numbers([str(entry.amount_minor) for entry in entries]),
+        _words([entry.currency for entry in entries]),
+        _words([entry.reason for entry in entries]),
+        _words([entry.subject for entry in entries]),
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT ledger_post({_COLUMNS}, %s)", [*map(list, columns), is_all_or_nothing])
+        cursor.execute(f"SELECT ledger_post({_COLUMNS}, %s)", [*columns, is_all_or_nothing])
         outcomes: list[str] = cursor.fetchone()[0]
-    return [Outcome(outcome) for outcome in outcomes]
+    return [_OUTCOMES[outcome] for outcome in outcomes]
+
+
+# PostgreSQL's notation of arrays: the driver, which asks of each element what it is, takes ten times as long.
+def _numbers(values: Iterable[str]) -> str:
+    return "{" + ",".join(values) + "}"
+
+
+def _words(values: Iterable[str]) -> str:
+    return '{"' + '","'.join([value.replace("\\", r"\\").replace('"', r"\"") for value in values]) + '"}'
 
 
 def are_recorded(entries: Sequence[Entry]) -> bool:

@@ -23,35 +23,41 @@ ALTER TABLE ledger_account SET (fillfactor = 50);
 --   MODE_MISMATCH      test money can't move to a live account or back; nothing moved
 -- A refused item does not refuse its neighbours, unless p_is_all_or_nothing: then nothing is written and the items
 -- that could have been posted read WITHHELD.
+-- p_paths names each account once; p_sources and p_destinations hold places in it, from 1.
 -- Written for READ COMMITTED: every statement sees what was committed before it began.
 CREATE FUNCTION ledger_post(
-    p_ids uuid[], p_sources text[], p_destinations text[], p_amounts bigint[], p_currencies text[],
+    p_paths text[], p_ids uuid[], p_sources integer[], p_destinations integer[], p_amounts bigint[], p_currencies text[],
     p_reasons text[], p_subjects text[], p_is_all_or_nothing boolean
 ) RETURNS text[]
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET ledger.writer = 'on'
--- A generic plan guesses the length of long arrays wrongly and is 5 to 13 times slower.
-SET plan_cache_mode = force_custom_plan
--- Every look-up is by key. Statistics say otherwise while the tables are small, or just after a burst.
+-- Planning for the values would take as long as the work. One plan serves every length of the arrays, because all
+-- below looks up by key or by place and never joins two arrays; statistics of small tables say otherwise.
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
-    v_sources bigint[];
-    v_destinations bigint[];
-    v_is_account_missing boolean;
-    v_is_matched boolean;
-    v_guarded bigint[];
+    -- By place, like p_paths. A shared account's balance is NULL.
+    v_accounts bigint[];
+    v_modes text[];
+    v_currencies text[];
     v_balances bigint[];
+    v_is_account_missing boolean;
+    v_is_account_twice boolean;
     v_is_plain boolean;
+    -- By item, like p_ids.
     v_outcomes text[];
     v_outcome text;
+    v_decided text[];
     v_posted_content integer[];
     v_posted_count integer;
     v_written uuid[];
-    v_is_short boolean;
+    locked record;
     item record;
 BEGIN
     IF v_count = 0 THEN
@@ -62,57 +68,55 @@ BEGIN
         RAISE EXCEPTION 'ledger_post takes arrays of one length' USING ERRCODE = 'array_subscript_error';
     END IF;
 
-    IF v_count <= 10 THEN
-        -- Planning would take longer than the work, and about ten is what a generic plan guesses.
-        PERFORM set_config('plan_cache_mode', 'force_generic_plan', true);
-    END IF;
-
     -- 1. Find the accounts, and open those that are missing.
     FOR attempt IN 1..2 LOOP
-        SELECT array_agg(s.id ORDER BY i.place), array_agg(d.id ORDER BY i.place),
-               bool_or(s.id IS NULL OR d.id IS NULL),
-               bool_and(s.currency = i.currency AND d.currency = i.currency
-                        AND split_part(i.source, ':', 1) = split_part(i.destination, ':', 1))
-        INTO v_sources, v_destinations, v_is_account_missing, v_is_matched
-        FROM unnest(p_sources, p_destinations, p_currencies) WITH ORDINALITY AS i (source, destination, currency, place)
-        LEFT JOIN ledger_account s ON s.path = i.source
-        LEFT JOIN ledger_account d ON d.path = i.destination;
+        SELECT array_agg(account.id ORDER BY named.place), array_agg(account.currency ORDER BY named.place),
+               array_agg(split_part(named.path, ':', 1) ORDER BY named.place), bool_or(account.id IS NULL),
+               count(DISTINCT account.id) < count(account.id)
+        INTO v_accounts, v_currencies, v_modes, v_is_account_missing, v_is_account_twice
+        FROM unnest(p_paths) WITH ORDINALITY AS named (path, place)
+        LEFT JOIN ledger_account account ON account.path = named.path;
         EXIT WHEN NOT v_is_account_missing;
         -- Ordered, so that two batches that open the same accounts can't deadlock.
         INSERT INTO ledger_account (path, currency, is_guarded, balance_minor)
         SELECT wanted.path, split_part(wanted.path, ':', -1), wanted.is_guarded, CASE WHEN wanted.is_guarded THEN 0 END
         FROM (
-            SELECT DISTINCT path, split_part(path, ':', 2) NOT IN ('clearing', 'platform') AS is_guarded
-            FROM unnest(p_sources || p_destinations) AS path
+            SELECT named.path, split_part(named.path, ':', 2) NOT IN ('clearing', 'platform') AS is_guarded
+            FROM unnest(p_paths, v_accounts) AS named (path, account_id) WHERE named.account_id IS NULL
         ) wanted
-        WHERE NOT EXISTS (SELECT FROM ledger_account known WHERE known.path = wanted.path)
         ORDER BY wanted.path
         ON CONFLICT (path) DO NOTHING;
     END LOOP;
+    IF v_is_account_twice THEN
+        -- A balance that is kept in two places would be moved by one of them alone.
+        RAISE EXCEPTION 'ledger_post takes each account once' USING ERRCODE = 'cardinality_violation';
+    END IF;
 
     -- 2. Lock the guarded accounts in id order. Whoever posts the same id with the same guarded account waits here, so
     --    the next statement sees what he recorded. Shared accounts are never locked and never updated.
-    SELECT array_agg(locked.id), array_agg(locked.balance_minor)
-    INTO v_guarded, v_balances
-    FROM (
-        SELECT id, balance_minor FROM ledger_account
-        WHERE id = ANY (v_sources || v_destinations) AND is_guarded
-        ORDER BY id
-        FOR NO KEY UPDATE
-    ) locked;
+    v_balances := array_fill(NULL::bigint, ARRAY[cardinality(p_paths)]);
+    FOR locked IN
+        SELECT named.place, account.balance_minor
+        FROM unnest(v_accounts) WITH ORDINALITY AS named (account_id, place)
+        JOIN ledger_account account ON account.id = named.account_id
+        WHERE account.is_guarded
+        ORDER BY account.id
+        FOR NO KEY UPDATE OF account
+    LOOP
+        v_balances[locked.place] := locked.balance_minor;
+    END LOOP;
 
-    -- 3. Decide. Plain: new ids, each once, and every guarded source could pay all its items before it gets anything.
-    SELECT v_is_matched
+    -- 3. Decide. Plain: each id once, and every guarded source could pay all its items before it gets anything. Then
+    --    items that were recorded before change nothing for the others, and the table's own key tells them.
+    SELECT (SELECT bool_and(v_currencies[i.source] = i.currency AND v_currencies[i.destination] = i.currency
+                            AND v_modes[i.source] = v_modes[i.destination])
+            FROM unnest(p_sources, p_destinations, p_currencies) AS i (source, destination, currency))
        AND (SELECT count(DISTINCT id) FROM unnest(p_ids) AS id) = v_count
-       AND NOT EXISTS (SELECT FROM ledger_transfer WHERE id = ANY (p_ids))
        AND NOT EXISTS (
-            SELECT FROM (
-                SELECT account_id, sum(amount) AS total
-                FROM unnest(v_sources, p_amounts) AS i (account_id, amount) GROUP BY account_id
-            ) spent
-            JOIN unnest(v_guarded, v_balances) AS g (account_id, balance) USING (account_id)
-            WHERE spent.total > g.balance
+            SELECT FROM unnest(p_sources, p_amounts) AS i (source, amount)
+            GROUP BY i.source HAVING sum(i.amount) > v_balances[i.source]
        )
+       AND NOT (p_is_all_or_nothing AND EXISTS (SELECT FROM ledger_transfer WHERE id = ANY (p_ids)))
     INTO v_is_plain;
 
     IF v_is_plain THEN
@@ -124,22 +128,20 @@ BEGIN
         v_posted_content := array_fill(NULL::integer, ARRAY[v_count]);
         v_posted_count := 0;
         FOR item IN
-            SELECT i.place, i.amount, gs.place AS source_place, gd.place AS destination_place,
+            SELECT i.place, i.amount, i.source, i.destination,
                    CASE WHEN t.id IS NULL THEN NULL
-                        WHEN (t.source_id, t.destination_id, t.amount_minor, split_part(i.source, ':', -1), t.reason, t.subject)
-                           = (i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
+                        WHEN (t.source_id, t.destination_id, t.amount_minor, v_currencies[i.source], t.reason, t.subject)
+                           = (v_accounts[i.source], v_accounts[i.destination], i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
                         ELSE 'CONFLICT' END AS recorded,
-                   CASE WHEN split_part(i.source, ':', -1) <> i.currency
-                          OR split_part(i.destination, ':', -1) <> i.currency THEN 'CURRENCY_MISMATCH'
-                        WHEN split_part(i.source, ':', 1) <> split_part(i.destination, ':', 1) THEN 'MODE_MISMATCH' END AS mismatch,
+                   CASE WHEN v_currencies[i.source] <> i.currency
+                          OR v_currencies[i.destination] <> i.currency THEN 'CURRENCY_MISMATCH'
+                        WHEN v_modes[i.source] <> v_modes[i.destination] THEN 'MODE_MISMATCH' END AS mismatch,
                    min(i.place) OVER (PARTITION BY i.id) AS first_place,
                    dense_rank() OVER (PARTITION BY i.id
-                                      ORDER BY i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) AS content
-            FROM unnest(p_ids, v_sources, v_destinations, p_amounts, p_reasons, p_subjects, p_sources, p_destinations, p_currencies)
-                 WITH ORDINALITY AS i (id, source_id, destination_id, amount, reason, subject, source, destination, currency, place)
+                                      ORDER BY i.source, i.destination, i.amount, i.currency, i.reason, i.subject) AS content
+            FROM unnest(p_ids, p_sources, p_destinations, p_amounts, p_currencies, p_reasons, p_subjects)
+                 WITH ORDINALITY AS i (id, source, destination, amount, currency, reason, subject, place)
             LEFT JOIN ledger_transfer t ON t.id = i.id
-            LEFT JOIN unnest(v_guarded) WITH ORDINALITY AS gs (account_id, place) ON gs.account_id = i.source_id
-            LEFT JOIN unnest(v_guarded) WITH ORDINALITY AS gd (account_id, place) ON gd.account_id = i.destination_id
             ORDER BY i.place
         LOOP
             IF item.recorded IS NOT NULL THEN
@@ -148,18 +150,14 @@ BEGIN
                 v_outcome := CASE WHEN v_posted_content[item.first_place] = item.content THEN 'EXISTS' ELSE 'CONFLICT' END;
             ELSIF item.mismatch IS NOT NULL THEN
                 v_outcome := item.mismatch;
-            ELSIF item.source_place IS NOT NULL AND v_balances[item.source_place] < item.amount THEN
+            ELSIF v_balances[item.source] < item.amount THEN
                 v_outcome := 'OVERDRAWN';
             ELSE
                 v_outcome := 'POSTED';
                 v_posted_count := v_posted_count + 1;
                 v_posted_content[item.first_place] := item.content;
-                IF item.source_place IS NOT NULL THEN
-                    v_balances[item.source_place] := v_balances[item.source_place] - item.amount;
-                END IF;
-                IF item.destination_place IS NOT NULL THEN
-                    v_balances[item.destination_place] := v_balances[item.destination_place] + item.amount;
-                END IF;
+                v_balances[item.source] := v_balances[item.source] - item.amount;
+                v_balances[item.destination] := v_balances[item.destination] + item.amount;
             END IF;
             v_outcomes[item.place] := v_outcome;
         END LOOP;
@@ -171,58 +169,61 @@ BEGIN
         END IF;
     END IF;
 
-    -- 4. Write. The balances move by exactly the rows that this statement records. Numbered in arrival order, inserted
-    --    in id order, so that two batches with the same ids can't deadlock.
+    -- 4. Record. Numbered in arrival order, inserted in id order, so that two batches with the same ids can't deadlock.
     WITH written AS (
         INSERT INTO ledger_transfer (id, seq, source_id, destination_id, amount_minor, reason, subject)
-        SELECT id, seq, source_id, destination_id, amount, reason, subject
+        SELECT id, seq, v_accounts[source], v_accounts[destination], amount, reason, subject
         FROM (
             SELECT i.*, nextval('ledger_transfer_order') AS seq
-            FROM unnest(p_ids, v_sources, v_destinations, p_amounts, p_reasons, p_subjects, v_outcomes)
-                 WITH ORDINALITY AS i (id, source_id, destination_id, amount, reason, subject, outcome, place)
+            FROM unnest(p_ids, p_sources, p_destinations, p_amounts, p_reasons, p_subjects, v_outcomes)
+                 WITH ORDINALITY AS i (id, source, destination, amount, reason, subject, outcome, place)
             WHERE i.outcome = 'POSTED'
             ORDER BY i.place
         ) numbered
         ORDER BY id
         ON CONFLICT (id) DO NOTHING
-        RETURNING id, source_id, destination_id, amount_minor
-    ), legs AS (
-        SELECT account_id, sum(delta)::bigint AS delta
-        FROM (
-            SELECT source_id AS account_id, -amount_minor AS delta FROM written
-            UNION ALL
-            SELECT destination_id, amount_minor FROM written
-        ) leg
-        WHERE account_id = ANY (v_guarded)
-        GROUP BY account_id
-    ), moved AS (
-        UPDATE ledger_account
-        SET balance_minor = balance_minor + legs.delta
-        FROM legs
-        WHERE ledger_account.id = legs.account_id AND balance_minor + legs.delta >= 0
-        RETURNING ledger_account.id
+        RETURNING id
     )
-    SELECT (SELECT array_agg(id) FROM written), (SELECT count(*) FROM moved) < (SELECT count(*) FROM legs)
-    INTO v_written, v_is_short;
+    SELECT coalesce(array_agg(id), '{}') INTO v_written FROM written;
 
-    -- 5. Somebody recorded one of our ids between steps 3 and 4: only possible where no guarded account made us wait,
-    --    so he moved between shared accounts or has other content under the same id.
-    IF coalesce(cardinality(v_written), 0) < v_posted_count THEN
+    -- 5. Some ids were recorded before: in a plain batch whenever, otherwise by somebody between steps 3 and 4.
+    IF cardinality(v_written) < v_posted_count THEN
+        v_decided := v_outcomes;
         SELECT array_agg(
-            CASE WHEN i.id = ANY (v_written) OR i.outcome NOT IN ('POSTED', 'EXISTS', 'CONFLICT') THEN i.outcome
-                 WHEN (t.source_id, t.destination_id, t.amount_minor, split_part(i.source, ':', -1), t.reason, t.subject)
-                    = (i.source_id, i.destination_id, i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
+            CASE WHEN i.outcome NOT IN ('POSTED', 'EXISTS', 'CONFLICT') OR i.id = ANY (v_written) THEN i.outcome
+                 WHEN (t.source_id, t.destination_id, t.amount_minor, v_currencies[i.source], t.reason, t.subject)
+                    = (v_accounts[i.source], v_accounts[i.destination], i.amount, i.currency, i.reason, i.subject) THEN 'EXISTS'
                  ELSE 'CONFLICT' END
             ORDER BY i.place)
         INTO v_outcomes
-        FROM unnest(p_ids, v_sources, v_destinations, p_sources, p_amounts, p_currencies, p_reasons, p_subjects, v_outcomes)
-             WITH ORDINALITY AS i (id, source_id, destination_id, source, amount, currency, reason, subject, outcome, place)
+        FROM unnest(p_ids, p_sources, p_destinations, p_amounts, p_currencies, p_reasons, p_subjects, v_outcomes)
+             WITH ORDINALITY AS i (id, source, destination, amount, currency, reason, subject, outcome, place)
         LEFT JOIN ledger_transfer t ON t.id = i.id;
-        -- Items were refused for what a transfer that is not ours would have moved: decide the batch again.
-        IF v_is_short OR 'OVERDRAWN' = ANY (v_outcomes) OR (p_is_all_or_nothing AND 'CONFLICT' = ANY (v_outcomes)) THEN
+        -- Its neighbours were decided on balances that it would have moved, or may not stand without it: decide again.
+        IF (p_is_all_or_nothing AND 'CONFLICT' = ANY (v_outcomes)) OR (NOT v_is_plain AND EXISTS (
+                SELECT FROM unnest(p_sources, p_destinations, v_decided, v_outcomes) AS i (source, destination, decided, outcome)
+                WHERE i.decided = 'POSTED' AND i.outcome <> 'POSTED'
+                  AND (v_balances[i.source] IS NOT NULL OR v_balances[i.destination] IS NOT NULL))) THEN
             RAISE EXCEPTION 'another transaction recorded an id of this batch; post it again' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
+
+    -- 6. Move the balances by exactly what was recorded.
+    UPDATE ledger_account account
+    SET balance_minor = account.balance_minor + leg.delta
+    FROM (
+        SELECT place, sum(delta)::bigint AS delta
+        FROM (
+            SELECT i.source AS place, -i.amount AS delta
+            FROM unnest(p_sources, p_amounts, v_outcomes) AS i (source, amount, outcome) WHERE i.outcome = 'POSTED'
+            UNION ALL
+            SELECT i.destination, i.amount
+            FROM unnest(p_destinations, p_amounts, v_outcomes) AS i (destination, amount, outcome) WHERE i.outcome = 'POSTED'
+        ) moved
+        WHERE v_balances[place] IS NOT NULL
+        GROUP BY place
+    ) leg
+    WHERE account.id = v_accounts[leg.place];
     RETURN v_outcomes;
 END
 $$;

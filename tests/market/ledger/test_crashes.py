@@ -35,11 +35,11 @@ def test_statement_that_fails_half_way_takes_everything_back() -> None:
     """An amount that the table refuses is found while rows are written: the balances move with the rows or not at all."""
     fund(A, 100)
     call = (
-        "SELECT ledger_post(ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY[%s, %s], ARRAY[%s, %s], ARRAY[60, 0]::bigint[],"
-        " ARRAY['USD', 'USD'], ARRAY['r', 'r'], ARRAY['s', 's'], false)"
+        "SELECT ledger_post(ARRAY[%s, %s], ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY[1, 1], ARRAY[2, 2],"
+        " ARRAY[60, 0]::bigint[], ARRAY['USD', 'USD'], ARRAY['r', 'r'], ARRAY['s', 's'], false)"
     )
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(call, [A, A, B, B])
+        cursor.execute(call, [A, B])
     assert balances.balances([A, B]) == {A: 100, B: 0}
 
 

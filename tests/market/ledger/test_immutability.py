@@ -81,7 +81,7 @@ def test_writer_setting_ends_with_the_function(moved: Transfer) -> None:
 @pytest.mark.usefixtures("moved")
 def test_role_without_the_tables_posts_and_can_write_nothing_else() -> None:
     """The production setting: the tables belong to one role, the processes are another."""
-    signature = "uuid[], text[], text[], bigint[], text[], text[], text[], boolean"
+    signature = "text[], uuid[], integer[], integer[], bigint[], text[], text[], text[], boolean"
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL createrole_self_grant = 'set'")  # Or its maker could not play the role.
         cursor.execute(f"CREATE ROLE ledger_teller_{uuid.uuid4().hex}")  # Rolled back with the test.

@@ -2,7 +2,7 @@ import dataclasses
 import uuid
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from market.common import account_paths, money
 from market.ledger import balances, transfers
@@ -149,10 +149,47 @@ def test_too_long_words_are_a_malformed_entry() -> None:
 
 @pytest.mark.parametrize("amount", [0, -5, 2**53 + 1])
 def test_database_refuses_such_amounts_too(amount: int) -> None:
-    call = "SELECT ledger_post(ARRAY[%s]::uuid[], ARRAY[%s], ARRAY[%s], ARRAY[%s]::bigint[], ARRAY['USD'], ARRAY['r'], ARRAY['s'], false)"
+    call = (
+        "SELECT ledger_post(ARRAY[%s, %s], ARRAY[gen_random_uuid()], ARRAY[1], ARRAY[2], ARRAY[%s]::bigint[],"
+        " ARRAY['USD'], ARRAY['r'], ARRAY['s'], false)"
+    )
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(call, [uuid.uuid4(), OUTSIDE, A, amount])
+        cursor.execute(call, [OUTSIDE, A, amount])
     assert not Transfer.objects.exists()
+
+
+def test_database_refuses_an_account_named_twice() -> None:
+    fund(A, 100)
+    call = (
+        "SELECT ledger_post(ARRAY[%s, %s, %s], ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY[1, 3], ARRAY[2, 2],"
+        " ARRAY[60, 60]::bigint[], ARRAY['USD', 'USD'], ARRAY['r', 'r'], ARRAY['s', 's'], false)"
+    )
+    with pytest.raises(DatabaseError, match="each account once"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(call, [A, B, A])
+    assert balances.balances([A, B]) == {A: 100, B: 0}
+
+
+@pytest.mark.parametrize(("source", "destination"), [(0, 1), (1, 3)])
+def test_database_refuses_a_place_without_an_account(source: int, destination: int) -> None:
+    fund(A, 100)
+    call = (
+        "SELECT ledger_post(ARRAY[%s, %s], ARRAY[gen_random_uuid()], ARRAY[%s], ARRAY[%s], ARRAY[60]::bigint[],"
+        " ARRAY['USD'], ARRAY['r'], ARRAY['s'], false)"
+    )
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(call, [A, B, source, destination])
+    assert balances.balances([A, B]) == {A: 100, B: 0}
+
+
+def test_recorded_ids_beside_new_ones_change_nothing_for_them() -> None:
+    fund(A, 100)
+    before = entry(A, B, 10)
+    transfers.post([before])
+    new = entry(A, C, 20)
+    conflicting = dataclasses.replace(before, amount_minor=11)
+    assert transfers.post([new, before]) == [POSTED, EXISTS]
+    assert transfers.post([conflicting, entry(A, C, 20), new]) == [CONFLICT, POSTED, EXISTS]
+    assert balances.balances([A, B, C]) == {A: 50, B: 10, C: 40}
 
 
 def test_hostile_words_are_only_words() -> None:

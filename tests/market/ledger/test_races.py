@@ -39,6 +39,15 @@ def test_same_id_at_once_between_shared_accounts_has_one_effect() -> None:
     assert balances.balances([OUTSIDE, FEES]) == {OUTSIDE: -65, FEES: 65}
 
 
+def test_repeats_of_an_id_that_was_lost_are_compared_with_what_was_recorded() -> None:
+    outcomes = in_turn.second_waits_for(
+        post(entry(OUTSIDE, FEES, 60, key="one")),
+        post(entry(OUTSIDE, FEES, 61, key="one"), entry(OUTSIDE, FEES, 60, key="one"), entry(OUTSIDE, FEES, 5)),
+    )
+    assert outcomes == [[POSTED], [CONFLICT, EXISTS, POSTED]]
+    assert balances.balances([OUTSIDE, FEES]) == {OUTSIDE: -65, FEES: 65}
+
+
 def test_same_id_for_other_accounts_at_once_conflicts() -> None:
     fund(A, 100)
     fund(C, 100)
