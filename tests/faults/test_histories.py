@@ -1,8 +1,15 @@
 """Histories of transactions: the checker names what is wrong with hand-made ones, and finds nothing wrong with ours."""
 
-import pytest
+import contextlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
 
-from tests.faults import elle
+import pytest
+from django.db import OperationalError, connection
+
+from market.ledger import balances, transfers
+from tests.faults import campaign, elle, ledger_histories, list_histories
 from tests.faults.elle import Append, Kind, Read, Transaction
 
 Operations = tuple[Append | Read, ...]
@@ -74,3 +81,67 @@ def test_checker_tells_a_list_from_another() -> None:
     assert elle.read_of_list("x", [1, 2], [1, 2, 3]) == Read("x", 2)
     assert elle.read_of_list("x", [2], [1, 2, 3]) is None
     assert elle.read_of_list("x", [1, 2], [1]) is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", list_histories.Way)
+def test_lists_show_what_their_level_is_known_for(way: list_histories.Way) -> None:
+    """With our guards nothing is wrong; where anomalies must be found, so many transactions are run as that takes."""
+    report = campaign.Report()
+    for seed in range(20):
+        report = campaign.Report()
+        list_histories.check_expected(way, seed=seed, count=800, report=report)
+        if not report.violations or way in (list_histories.Way.LOCKED, list_histories.Way.SERIALIZABLE):
+            break
+    assert report.violations == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ledger_has_a_serial_order() -> None:
+    report = ledger_histories.check(seed=1, count=3_000)
+    assert report.violations == []
+    assert (report.figures["ledger transactions"], report.figures["cycles over money keys"]) == (3_008, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ledger_read_in_two_statements_has_none() -> None:
+    """A control: balances that are not of one moment."""
+
+    def read_each(paths: Iterable[str]) -> dict[str, int]:
+        return {path: balances.balance(path) for path in paths}
+
+    assert any("G-single" in each for each in violations_of_some_seed(read_each))
+
+
+@pytest.mark.broken_books
+@pytest.mark.django_db(transaction=True)
+def test_ledger_without_its_row_locks_is_found_out() -> None:
+    """A control: the ledger's own function, but for the lock it takes before it decides."""
+    whole = (Path(transfers.__file__).parent / "migrations/0002_ledger_post.sql").read_text(encoding="utf-8")
+    guarded = re.search(r"CREATE FUNCTION ledger_post\(.*?\n\$\$;", whole, re.DOTALL)
+    assert guarded
+    unguarded = guarded[0].replace("FOR NO KEY UPDATE", "")
+    assert unguarded != guarded[0]
+    try:
+        replace_function(unguarded)
+        assert any("keeps" in each or "below zero" in each for each in violations_of_some_seed(balances.balances))
+    finally:
+        replace_function(guarded[0])
+
+
+def violations_of_some_seed(read: ledger_histories.Reader) -> list[str]:
+    found: list[str] = []
+    for seed in range(50):
+        # What loses every attempt to deadlocks is no finding.
+        with contextlib.suppress(OperationalError):
+            found = ledger_histories.check(seed=seed, count=160, read=read).violations
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE escrow_hold, ledger_transfer, ledger_account, ledger_balancemark")
+        if found:
+            break
+    return found
+
+
+def replace_function(definition: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(definition.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
