@@ -149,13 +149,11 @@ def extend(*, claim: Claim, by_s: int, now: datetime.datetime) -> None:
 
     Raises:
         AlreadyExtended: it was extended before.
-        StaleClaim: it is not active any more.
+        StaleClaim: it is not active any more, or has got another end since it was read.
     """
     until = min(claim.expires_at + datetime.timedelta(seconds=by_s), claim.task.closes_at)
-    moved = Claim.objects.filter(pk=claim.pk, status=Claim.Status.ACTIVE, expires_at__gt=now, is_extended=False).update(
-        expires_at=until, is_extended=True
-    )
-    if not moved:
+    active = Claim.objects.filter(pk=claim.pk, status=Claim.Status.ACTIVE, expires_at__gt=now, is_extended=False)
+    if not active.filter(expires_at=claim.expires_at).update(expires_at=until, is_extended=True):
         claim.refresh_from_db()
         if claim.is_extended:
             raise AlreadyExtended(f"{claim} was extended before: once is the limit.")

@@ -76,12 +76,14 @@ def extend(*, claim: Claim, worker: WorkerProfile, latitude: float, longitude: f
     if distance_m > task.within_m:
         raise claims.NotInside(f"You are {distance_m:.0f} m from the place; a claim is extended from within {task.within_m} m of it.")
 
-    def work() -> None:
-        claims.extend(claim=claim, by_s=task.task_time_s, now=now)
-        news.tell_of_claim(_bounty_of(claim), claim, type="claim.extended", actor="worker")
+    def work() -> Claim:
+        # As it is now: counted from an older end, the claim of a retake would become shorter.
+        current = Claim.objects.select_related("task").get(pk=claim.pk)
+        claims.extend(claim=current, by_s=task.task_time_s, now=now)
+        news.tell_of_claim(_bounty_of(current), current, type="claim.extended", actor="worker")
+        return current
 
-    retrying.in_transaction(work)
-    return claim
+    return retrying.in_transaction(work)
 
 
 def drop(*, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> Claim:
@@ -94,8 +96,6 @@ def drop(*, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> Clai
         tasks.claims.StaleClaim: it was submitted or it expired.
     """
     require_own(claim, worker)
-    if claim.status == Claim.Status.DROPPED:
-        return claim
     return retrying.in_transaction(lambda: _end(claim.pk, Claim.Status.DROPPED, now))
 
 
@@ -136,6 +136,8 @@ def _expire_one(claim_id: uuid.UUID, now: datetime.datetime) -> bool:
 def _end(claim_id: uuid.UUID, status: Claim.Status, now: datetime.datetime) -> Claim:
     bounty = locks.lock_bounty_of_task(Claim.objects.values_list("task_id", flat=True).get(pk=claim_id))
     claim = Claim.objects.get(pk=claim_id)
+    if status == claim.status == Claim.Status.DROPPED:
+        return claim  # Asked under the lock: the same request may have come in twice at once.
     claims.end_early(claim=claim, status=status, now=now)
     actor: news.Actor = "worker" if status == Claim.Status.DROPPED else "clock"
     news.tell_of_claim(bounty, claim, type=f"claim.{status.lower()}", actor=actor)

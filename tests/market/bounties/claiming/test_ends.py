@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from market.accounts.models import Agent, User
-from market.bounties import claiming
+from market.bounties import claiming, submitting
 from market.bounties.models import Bounty
 from tasks import claims
 from tasks.leases import LeaseState
@@ -57,6 +57,20 @@ def test_extends_no_farther_than_the_task(agent: Agent, worker: WorkerProfile, n
     claim = stories.claim(stories.post_photo_bounty(agent, now=now, deadline=closes_at), worker, now=now)
     extend(claim, now)
     assert Claim.objects.get().expires_at == closes_at
+
+
+def test_extends_a_retake_from_its_own_end(claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
+    old = Claim.objects.get()
+    stories.settle(stories.submit(claim, now=now), "REJECTED", now=now)
+    later = old.expires_at - TICK
+    retaken = submitting.start_retake(claim=claim, worker=worker, now=later)
+    assert extend(old, later).expires_at == retaken.expires_at + datetime.timedelta(seconds=600)
+
+
+def test_drops_once_whatever_the_caller_has_read(claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
+    old = Claim.objects.get()
+    claiming.drop(claim=claim, worker=worker, now=now)
+    assert claiming.drop(claim=old, worker=worker, now=now + TICK).ended_at == now
 
 
 def test_drops_freely_and_opens_the_slot(bounty: Bounty, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
