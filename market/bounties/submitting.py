@@ -124,7 +124,9 @@ def _receive(claim: Claim, handed_in: submissions.HandedIn, now: datetime.dateti
 
 def _reopen(bounty: Bounty, claim: Claim, now: datetime.datetime) -> None:
     rejected = claim.submissions.select_related("claim").order_by("-number").first()
-    if rejected is None or not submissions.offers_retake(rejected, now=now):
+    # In the window's last second no lease fits: it would be over at once, and count against the worker.
+    is_too_late = claim.task.closes_at - now < datetime.timedelta(seconds=1)
+    if rejected is None or is_too_late or not submissions.offers_retake(rejected, now=now):
         raise NoRetake(f"{claim} offers no retake: nothing was rejected, the retake is used, or its time is over.")
     claims.reopen_for_retake(claim=claim, lease_s=claiming.lease_s(task=claim.task, latitude=None, longitude=None), now=now)
     news.tell_of_claim(bounty, claim, type="claim.retaken", actor="worker")

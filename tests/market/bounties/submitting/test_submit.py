@@ -127,3 +127,12 @@ def test_takes_no_first_submission_once_the_retake_has_begun(claim: Claim, worke
 def test_moves_no_money(agent: Agent, bounty: Bounty, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
     stories.submit(claim, now=now)
     assert (ledger.held(bounty), ledger.available(agent), ledger.earned(worker)) == (1600, 98_400, 0)
+
+
+def test_offers_no_retake_in_the_last_second(bounty: Bounty, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> None:
+    """A lease of no time at all would be over before it began, and count against the worker."""
+    stories.settle(stories.submit(claim, now=now), "REJECTED", now=bounty.task.closes_at - datetime.timedelta(hours=1))
+    last = bounty.task.closes_at - datetime.timedelta(microseconds=1)
+    with pytest.raises(submitting.NoRetake):
+        submitting.start_retake(claim=claim, worker=worker, now=last)
+    assert (Claim.objects.get().status, Claim.objects.get().is_retake_used) == (Claim.Status.SUBMITTED, False)
