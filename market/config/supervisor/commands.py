@@ -18,7 +18,9 @@ def run(*, command: str, arguments: list[str]) -> int:
             case "tests":
                 return throwaway.run_tests(arguments=arguments)
             case "services":
-                return throwaway.run_beside_services(command=arguments, said=progress.Progress())
+                is_durable = arguments[:1] == ["--durable"]
+                command_line = arguments[1:] if is_durable else arguments
+                return throwaway.run_beside_services(command=command_line, said=progress.Progress(), is_durable=is_durable)
             case _:
                 return 0
     except refusal.Refused as refused:

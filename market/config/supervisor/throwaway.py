@@ -26,8 +26,10 @@ def run_tests(*, arguments: list[str]) -> int:
     return run_beside_services(command=[*pytest, *arguments], said=said)
 
 
-def run_beside_services(*, command: list[str], said: progress.Progress) -> int:
+def run_beside_services(*, command: list[str], said: progress.Progress, is_durable: bool = False) -> int:
     """Run `command` with DATABASE_URL and its like set to services of its own; return its exit code.
+
+    Durable ones write to the disk like those of a market that is kept, for whoever measures; tests go without.
 
     Raises:
         Refused: a service does not start.
@@ -36,7 +38,7 @@ def run_beside_services(*, command: list[str], said: progress.Progress) -> int:
     folder = folders.throwaway(service_identity=identity.for_services())
     folder.open()
     secrets = credentials.load_or_make(folder.secrets_file)
-    own_services = services.Services(folder=folder, secrets=secrets, said=said, is_durable=False)
+    own_services = services.Services(folder=folder, secrets=secrets, said=said, is_durable=is_durable)
     try:
         addresses = own_services.start(given=services.NONE_GIVEN)
         return _run(command, environment=_environment(addresses, media=folder.root / "media"))

@@ -3,6 +3,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from market.config.environment import ROOT
 from tests.market.config.supervisor import starting
 
 ONLY_SERVICES = "--services-only"
@@ -135,3 +138,16 @@ def test_goes_below_a_path_that_a_socket_address_cannot_hold(data_folder: Path) 
     with starting.start(odd / "data", ONLY_SERVICES) as started:
         started.wait_for(starting.SERVICES_READY)
         assert starting.query(odd / "data", "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(("flags", "fsync"), [((), "off"), (("--durable",), "on")])
+def test_a_command_beside_services_may_ask_for_durable_ones(flags: tuple[str, ...], fsync: str) -> None:
+    asking = "import os, psycopg; print('fsync', psycopg.connect(os.environ['DATABASE_URL']).execute('SHOW fsync').fetchone()[0])"
+    command = (
+        "import sys; from market.config.supervisor import commands; sys.exit(commands.run(command='services', arguments=sys.argv[1:]))"
+    )
+    begin = [sys.executable, "-c", command, *flags]
+    done = subprocess.run(
+        [*begin, sys.executable, "-W", "ignore", "-c", asking], cwd=ROOT, capture_output=True, text=True, check=True, timeout=240
+    )
+    assert f"fsync {fsync}" in done.stdout.splitlines()
