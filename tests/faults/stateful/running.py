@@ -2,9 +2,9 @@
 
 import collections
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import hypothesis
 from django.db import connection, transaction
@@ -61,6 +61,17 @@ class Machine(stateful.RuleBasedStateMachine):
         """Take the example back."""
         transaction.set_rollback(True)
         self._example.__exit__(None, None, None)
+
+
+def read(tables: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return the rows of several statements, which go to the database together: they are asked after every step."""
+    rows: dict[str, list[Any]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(tables.values()))
+        for name in tables:
+            rows[name] = cursor.fetchall()
+            cursor.nextset()
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
