@@ -9,7 +9,8 @@ from market.config import brokers, install
 from market.config.supervisor import children, credentials, folders, services
 
 WEB_WORKERS = 2
-WEB_THREADS = 8
+# Many for two cores: what three quarters of them can't take at once is shed, and a burst is no overload.
+WEB_THREADS = 16
 JOB_PROCESSES = 2
 # Of another market or for another program; a child must not take them for its own.
 FOREIGN = ("PYTHONHOME", "PYTEST_XDIST_WORKER", "ATOMS_API_KEY", "ATOMS_URL", "ATOMS_LEASE_KEY")
