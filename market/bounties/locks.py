@@ -1,9 +1,11 @@
 """The one lock of this app: a bounty's row, taken before anything of its story is changed.
 
-Claims and first submissions do not take it: they meet the rest on the row of their slot.
+Claims do not take it: they meet the rest on the row of their slot. First submissions share it among themselves.
 """
 
 import uuid
+
+from django.db import connection
 
 from market.bounties.models import Bounty
 
@@ -27,3 +29,14 @@ def lock_bounty(bounty_id: uuid.UUID) -> Bounty:
 def lock_bounty_of_task(task_id: uuid.UUID) -> Bounty:
     """Lock the bounty of a task; see `lock_bounty`."""
     return lock_bounty(Bounty.objects.values_list("pk", flat=True).get(task_id=task_id))
+
+
+def share_bounty_of_task(task_id: uuid.UUID) -> Bounty:
+    """Keep a bounty as it is until the transaction ends, together with others who do, and return it.
+
+    Its offer can't be raised meanwhile: who hands in while it is would be judged, and paid, for the old one.
+    """
+    with connection.cursor() as cursor:
+        # Django knows no FOR SHARE. It waits for `lock_bounty`, and `lock_bounty` for it.
+        cursor.execute("SELECT FROM bounties_bounty WHERE task_id = %s FOR SHARE", [task_id])
+    return Bounty.objects.select_related("task", "agent").get(task_id=task_id)

@@ -111,7 +111,7 @@ def _receive(claim: Claim, handed_in: submissions.HandedIn, now: datetime.dateti
             except NoRetake as refused:
                 raise claims.StaleClaim(str(refused)) from refused
     else:
-        bounty = Bounty.objects.select_related("task", "agent").get(task_id=claim.task_id)
+        bounty = locks.share_bounty_of_task(claim.task_id)
         current = Claim.objects.select_related("task").get(pk=claim.pk)
     claims.hand_in(claim=current, is_retake=is_retake, now=now)
     submission = submissions.receive(claim=current, handed_in=handed_in, now=now)
