@@ -7,22 +7,6 @@ from django.db.models import Q
 
 from market.ledger.models import Account
 
-# Statement-wide snapshot: the mark and the transfers after it are read as of one moment.
-_SHARED = """
-    SELECT account.path,
-           coalesce(mark.balance_minor, 0)
-           + coalesce((SELECT sum(amount_minor) FROM ledger_transfer
-                       WHERE destination_id = account.id AND seq > coalesce(mark.upto_seq, 0)), 0)
-           - coalesce((SELECT sum(amount_minor) FROM ledger_transfer
-                       WHERE source_id = account.id AND seq > coalesce(mark.upto_seq, 0)), 0)
-    FROM ledger_account account
-    LEFT JOIN LATERAL (
-        SELECT upto_seq, balance_minor FROM ledger_balancemark
-        WHERE account_id = account.id ORDER BY upto_seq DESC LIMIT 1
-    ) mark ON true
-    WHERE account.id = ANY(%s)
-"""
-
 
 def balance(path: str) -> int:
     """Return the balance of one account in minor units; an account that nobody has used yet has 0."""
@@ -32,16 +16,16 @@ def balance(path: str) -> int:
 def balances(paths: Iterable[str]) -> dict[str, int]:
     """Return the balance of each account in minor units, 0 for those that nobody has used yet."""
     found = dict.fromkeys(paths, 0)
-    shared_ids = []
+    shared: dict[int, str] = {}
     for account in Account.objects.filter(path__in=found):
         if account.balance_minor is None:
-            shared_ids.append(account.pk)
+            shared[account.pk] = account.path
         else:
             found[account.path] = account.balance_minor
-    if shared_ids:
+    if shared:
         with connection.cursor() as cursor:
-            cursor.execute(_SHARED, [shared_ids])
-            found.update({path: int(minor) for path, minor in cursor.fetchall()})
+            cursor.execute("SELECT account_id, balance_minor FROM ledger_shared_balances(%s)", [list(shared)])
+            found.update({shared[account_id]: int(minor) for account_id, minor in cursor.fetchall()})
     return found
 
 

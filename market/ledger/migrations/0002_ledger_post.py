@@ -11,7 +11,7 @@ DROP TRIGGER account_stays ON ledger_account;
 DROP TRIGGER account_has_one_writer ON ledger_account;
 DROP TRIGGER mark_never_changes ON ledger_balancemark;
 DROP TRIGGER mark_has_one_writer ON ledger_balancemark;
-DROP FUNCTION ledger_refuse_change, ledger_refuse_stranger, ledger_mark, ledger_settled_seq, ledger_post;
+DROP FUNCTION ledger_refuse_change, ledger_refuse_stranger, ledger_mark, ledger_settled_seq, ledger_shared_balances, ledger_post;
 DROP SEQUENCE ledger_transfer_order;
 """
 

@@ -5,8 +5,8 @@
 -- only the functions below put on, for as long as they run. That stops the ORM, the shell and mistakes. It does not
 -- stop the owner of the tables who means it: he may drop a trigger. Where that matters, let one role own the tables
 -- and run the migrations, and give the role of the processes SELECT on the tables and EXECUTE on ledger_post,
--- ledger_settled_seq and ledger_mark only (PUBLIC has EXECUTE by default: revoke it). They run with their owner's rights
--- (SECURITY DEFINER), so nothing else changes; a test does it. ledger_audit finds what was done past them.
+-- ledger_shared_balances, ledger_settled_seq and ledger_mark only (PUBLIC has EXECUTE by default: revoke it). Those that
+-- write run with their owner's rights (SECURITY DEFINER), so nothing else changes; a test does it. ledger_audit finds what was done past them.
 
 -- No CACHE: a session that keeps numbers back could use one below a mark that is already taken.
 CREATE SEQUENCE ledger_transfer_order AS bigint OWNED BY ledger_transfer.seq;
@@ -228,6 +228,27 @@ BEGIN
 END
 $$;
 
+-- Return the balances of shared accounts: the last mark and what came after, as of the caller's statement. By key alone:
+-- the planner can't know that little comes after a mark and would read all transfers that ever were.
+CREATE FUNCTION ledger_shared_balances(p_accounts bigint[]) RETURNS TABLE (account_id bigint, balance_minor numeric)
+LANGUAGE sql STABLE
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+    SELECT account.id,
+           coalesce(mark.balance_minor, 0)
+           + coalesce((SELECT sum(amount_minor) FROM ledger_transfer
+                       WHERE destination_id = account.id AND seq > coalesce(mark.upto_seq, 0)), 0)
+           - coalesce((SELECT sum(amount_minor) FROM ledger_transfer
+                       WHERE source_id = account.id AND seq > coalesce(mark.upto_seq, 0)), 0)
+    FROM unnest(p_accounts) AS account (id)
+    LEFT JOIN LATERAL (
+        SELECT upto_seq, balance_minor FROM ledger_balancemark
+        WHERE account_id = account.id ORDER BY upto_seq DESC LIMIT 1
+    ) mark ON true
+$$;
+
 -- Return a number below which no transfer can appear any more. Transfers are numbered before they are committed, so
 -- the lock first waits for everybody who is posting; it ends with the caller's transaction, which should be this
 -- statement alone. Gives up after a second: a mark is an optimisation and can be taken later.
@@ -249,6 +270,9 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET ledger.writer = 'on'
+-- As above: only what came after the last mark is read.
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 DECLARE
     v_count integer;
