@@ -30,8 +30,8 @@ from tests.faults import campaign, forking, money_paths, states, sweepers
 from tests.market.events import listener
 
 CRASHED = 71
-# What is swept after a crash: the moment itself, and when everything that waits for minutes is due.
-_SWEEPS_AFTER = (datetime.timedelta(0), datetime.timedelta(minutes=5))
+# When what follows a crash is swept: everything that waits for seconds or minutes is due.
+_SWEPT_AFTER = datetime.timedelta(minutes=5)
 _VERB = re.compile(r'^\W*(\w+)(?:.*?(?:FROM|INTO|UPDATE|SAVEPOINT)\s+"?(\w+))?', re.IGNORECASE | re.DOTALL)
 
 
@@ -194,8 +194,7 @@ def _start_again(proof: _Proof) -> None:
 
 
 def _sweep(path: money_paths.Path) -> None:
-    for span in _SWEEPS_AFTER:
-        sweepers.sweep_until_quiet(now=path.at + span)
+    sweepers.sweep_until_quiet(now=path.at + _SWEPT_AFTER)
 
 
 def _broken() -> list[str]:

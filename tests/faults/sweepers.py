@@ -5,14 +5,14 @@ import datetime
 from django.db.models.functions import Now
 
 from market.bounties import sweeping as bounties
-from market.events import delivery
+from market.events import delivery, jobs
 from market.events.models import Delivery
 from market.payments import sweeping as payments
 from market.payments.models import Payout
 from tasks.leases import LeaseState
 
 # Sweeps of one moment: each carries what the one before it left, and the last finds nothing.
-MAX_PASSES = 60
+MAX_PASSES = 500
 
 _SECOND = datetime.timedelta(seconds=1)
 
@@ -26,7 +26,12 @@ def sweep(*, now: datetime.datetime) -> int:
     """Run every sweeper once; return how much was done."""
     swept = payments.sweep(now=now)
     done = sum(bounties.sweep(now=now).values()) + swept.deposits_asked + swept.payouts_tried + swept.events_stored + swept.events_processed
-    return done + delivery.deliver_due(now=now, resolve=loopback)
+    for _ in range(jobs.MAX_BATCHES):
+        sent = delivery.deliver_due(now=now, resolve=loopback)
+        done += sent
+        if not sent:
+            break
+    return done
 
 
 def sweep_until_quiet(*, now: datetime.datetime) -> None:
