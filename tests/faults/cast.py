@@ -1,15 +1,13 @@
-"""Prepares the database of a market that is to be broken: ``python -m tests.faults.cast FILE CLIENTS`` writes the clients' keys."""
+"""Prepares the database of a market that is to be broken: ``python -m tests.faults.cast FILE CLIENTS WORKERS`` writes the keys."""
 
 import json
 import os
 import sys
 from pathlib import Path
 
-WORKERS_A_CLIENT = 4
 
-
-def main(keys_file: Path, clients: int) -> None:
-    """Migrate, make the local accounts, and for each client an agent and its workers."""
+def main(keys_file: Path, clients: int, workers_a_client: int) -> None:
+    """Migrate, make the local accounts, and for each client an agent and its workers; write their keys to ``keys_file``."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "market.config.settings")
     import django
 
@@ -24,10 +22,10 @@ def main(keys_file: Path, clients: int) -> None:
     for number in range(clients):
         agent = people.open_agent(f"client {number}")
         # Accepted before, so that they may hold as many claims open as anybody.
-        workers = [people.open_worker(f"worker {number}", accepted_count=1_000) for _ in range(WORKERS_A_CLIENT)]
+        workers = [people.open_worker(f"worker {number}", accepted_count=1_000) for _ in range(workers_a_client)]
         made.append({"agent": people.secret_of(agent), "workers": [people.secret_of(worker) for worker in workers]})
     keys_file.write_text(json.dumps(made), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -172,11 +172,11 @@ class Client:
             found = self._read(functools.partial(self._agent.submissions.get, submission_id))
             if found is None:
                 continue
-            if found.is_judged:
+            if found.is_judged or _waits_for_a_person(found):
                 self._undecided.remove(submission_id)
-                if found.status == "ACCEPTED":
-                    self._memory.accepted.add(found.id)
-            elif found.poster_review_until is not None and found.id not in self._reviewed:
+            if found.status == "ACCEPTED":
+                self._memory.accepted.add(found.id)
+            elif found.poster_review_until is not None and not found.is_judged and found.id not in self._reviewed:
                 self._reviewed.add(found.id)
                 self._write("acceptance", functools.partial(self._accept, found.id))
 
@@ -222,6 +222,10 @@ class Client:
             time.sleep(PAUSE_S)
         self._memory.given_up.append(what)
         return None
+
+
+def _waits_for_a_person(submission: models.Submission) -> bool:
+    return submission.status == "IN_REVIEW" and submission.poster_review_until is None
 
 
 def draw_photo(chance: random.Random) -> bytes:

@@ -28,6 +28,7 @@ class Options:
     """How a market is opened. ``lease_s``: shorter leases than the market's own, for tests that cannot wait a minute."""
 
     clients: int
+    workers_a_client: int = 4
     lease_s: int | None = None
     has_vision_model: bool = False
 
@@ -64,7 +65,7 @@ class Market:
         for name in ("postgres", "valkey"):
             self.start(name)
         keys_file = self._folder.root / "clients.json"
-        self._run("tests.faults.cast", str(keys_file), str(self._options.clients))
+        self._run("tests.faults.cast", str(keys_file), str(self._options.clients), str(self._options.workers_a_client))
         made = json.loads(keys_file.read_text(encoding="utf-8"))
         for name in ("web", "worker", "beat", "gpu-worker"):
             self.start(name)
