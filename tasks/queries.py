@@ -26,11 +26,22 @@ def open_tasks_for(worker: WorkerProfile, *, now: datetime.datetime) -> QuerySet
     return open_tasks(mode=worker.mode, now=now).exclude(owner_id=worker.pk).exclude(Exists(his))
 
 
-def near(tasks: QuerySet[Task], *, latitude: float, longitude: float, radius_m: float, limit: int) -> list[tuple[Task, float]]:
-    """Return tasks within ``radius_m`` of a place with their distance in metres, nearest first."""
+def near(
+    tasks: QuerySet[Task], *, latitude: float, longitude: float, radius_m: float, limit: int, after: Task | None = None
+) -> list[tuple[Task, float]]:
+    """Return tasks within ``radius_m`` of a place with their distance in metres, nearest first; those that follow ``after``."""
     nearby = tasks.filter(h3_cell__in=geo.cells_near(latitude, longitude, radius_m))
     found = [(task, geo.haversine_m(latitude, longitude, task.latitude, task.longitude)) for task in nearby]
-    return sorted(((task, far) for task, far in found if far <= radius_m), key=lambda pair: (pair[1], pair[0].pk))[:limit]
+    begin = (geo.haversine_m(latitude, longitude, after.latitude, after.longitude), after.pk) if after else None
+    ranked = sorted((far, task.pk, task) for task, far in found if far <= radius_m and (begin is None or (far, task.pk) > begin))
+    return [(task, far) for far, _, task in ranked[:limit]]
+
+
+def first_to_close(tasks: QuerySet[Task], *, limit: int, after: Task | None = None) -> list[Task]:
+    """Return tasks, those that close first first; those that follow ``after``."""
+    if after is not None:
+        tasks = tasks.filter(Q(closes_at__gt=after.closes_at) | Q(closes_at=after.closes_at, pk__gt=after.pk))
+    return list(tasks.order_by("closes_at", "pk")[:limit])
 
 
 def claims_of(worker: WorkerProfile) -> QuerySet[Claim]:

@@ -70,19 +70,31 @@ def page(request: Request, rows: QuerySet[Row], prefix: str, *, by_time: bool = 
     Raises:
         BadParameter: ``limit`` or ``cursor`` can't be read.
     """
-    limit = limit_of(request)
-    cursor = request.query_params.get("cursor", "")
-    if cursor:
-        rows = rows.filter(_after(rows, _cursor_id(prefix, cursor), by_time=by_time))
+    limit, last_id = limit_of(request), cursor_of(request, prefix)
+    if last_id is not None:
+        rows = rows.filter(_after(rows, last_id, by_time=by_time))
     found = list(rows.order_by(*(["-created_at", "-pk"] if by_time else ["-pk"]))[: limit + 1])
     return found[:limit], ids.encode(prefix, found[limit - 1].pk) if len(found) > limit else ""
 
 
-def _cursor_id(prefix: str, cursor: str) -> uuid.UUID:
+def cursor_of(request: Request, prefix: str) -> uuid.UUID | None:
+    """Read ``cursor``, the id of the last row of the page before; None on the first page.
+
+    Raises:
+        BadParameter: it is not an id of this kind.
+    """
+    cursor = request.query_params.get("cursor", "")
+    if not cursor:
+        return None
     try:
         return ids.decode(prefix, cursor)
     except ids.MalformedId:
-        raise problems.BadParameter("cursor", "cursor is not one that this list gave.") from None
+        raise foreign_cursor() from None
+
+
+def foreign_cursor() -> problems.BadParameter:
+    """Return what a cursor is refused with that no page gave."""
+    return problems.BadParameter("cursor", "cursor is not one that this list gave.")
 
 
 def _after(rows: QuerySet[Row], last_id: uuid.UUID, *, by_time: bool) -> Q:
@@ -90,7 +102,7 @@ def _after(rows: QuerySet[Row], last_id: uuid.UUID, *, by_time: bool) -> Q:
         return Q(pk__lt=last_id)
     last = rows.filter(pk=last_id).values_list("created_at", flat=True).first()
     if last is None:
-        raise problems.BadParameter("cursor", "cursor is not one that this list gave.")
+        raise foreign_cursor()
     return Q(created_at__lt=last) | Q(created_at=last, pk__lt=last_id)
 
 

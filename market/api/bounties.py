@@ -143,10 +143,9 @@ class QuoteOutput(serializers.Serializer[object]):
     expected_time_to_claim_s = serializers.IntegerField(allow_null=True)
 
 
-def bounty_json(bounty: Bounty, *, now: datetime.datetime) -> dict[str, object]:
+def bounty_json(story: queries.BountyStory) -> dict[str, object]:
     """Write a bounty as `BountyOutput` shows it to its agent."""
-    story = queries.story_of_bounty(bounty, now=now)
-    offer, totals, task = story.offer, story.totals, bounty.task
+    bounty, offer, totals, task = story.bounty, story.offer, story.totals, story.bounty.task
 
     def money(amount_minor: int) -> dict[str, str]:
         return fields.money(amount_minor, offer.currency)
@@ -251,8 +250,8 @@ class BountiesView(base.ApiView):
                 raise problems.BadParameter("status", f"status is one of {', '.join(Bounty.Status.values)}.")
             rows = rows.filter(status=status)
         found, next_cursor = base.page(request, rows, "bty")
-        now = clock.now()
-        return base.listed(BountyOutput, [bounty_json(bounty, now=now) for bounty in found], next_cursor)
+        stories = queries.stories_of_bounties(found, now=clock.now())
+        return base.listed(BountyOutput, [bounty_json(story) for story in stories], next_cursor)
 
     @extend_schema(
         operation_id="bounties_post",
@@ -281,7 +280,7 @@ class BountiesView(base.ApiView):
             return problems.respond(refused, problems.TABLE[problems.BlockedByPolicy], request)
         if is_funded:
             bounty = funding.fund(bounty=bounty, key=key, now=now)
-        return Response(BountyOutput(bounty_json(bounty, now=now)).data, status=201)
+        return Response(BountyOutput(bounty_json(queries.story_of_bounty(bounty, now=now))).data, status=201)
 
 
 class BountyView(base.ApiView):
@@ -371,7 +370,7 @@ def _find(request: Request, bounty_id: str) -> Bounty:
 
 
 def _answer(request: Request, bounty_id: str) -> Response:
-    return Response(BountyOutput(bounty_json(_find(request, bounty_id), now=clock.now())).data)
+    return Response(BountyOutput(bounty_json(queries.story_of_bounty(_find(request, bounty_id), now=clock.now()))).data)
 
 
 def _truth(request: Request, name: str) -> bool:

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from market.api import auth, base, claims, fields, once, paging, problems
-from market.bounties import claiming, queries
+from market.bounties import claiming, locks, queries
 from tasks import clock, ids
 from tasks.leases import LeaseState
 from tasks.models import Mode, Task
@@ -106,6 +106,16 @@ def near_of(request: Request) -> tuple[float, float] | None:
     return latitude, longitude
 
 
+def _last_of_page_before(request: Request, mode: str) -> Task | None:
+    last_id = base.cursor_of(request, "tsk")
+    if last_id is None:
+        return None
+    try:
+        return queries.listing_of(task_id=last_id, mode=mode).task
+    except locks.NoBounty:
+        raise base.foreign_cursor() from None
+
+
 class TasksView(base.ApiView):
     """Open tasks."""
 
@@ -119,20 +129,22 @@ class TasksView(base.ApiView):
                 {"type": "string", "pattern": r"^-?[0-9]{1,3}(\.[0-9]{1,15})?,-?[0-9]{1,3}(\.[0-9]{1,15})?$"},
                 description="latitude,longitude. A test key may leave it out.",
             ),
-            OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": base.MAX_LIMIT, "default": base.DEFAULT_LIMIT}),
+            *paging.page_parameters("tsk"),
         ],
         responses=paging.list_of("Task", TaskOutput),
     )
     def get(self, request: Request) -> Response:
-        """List tasks you may claim now within 25 km of a place, the nearest first."""
+        """List tasks you may claim now within 25 km of a place, the nearest first; without a place, those that close first."""
         worker, limit, place, now = auth.worker_of(request), base.limit_of(request), near_of(request), clock.now()
+        after = _last_of_page_before(request, worker.mode)
         if place is not None:
-            found = queries.open_near(worker=worker, latitude=place[0], longitude=place[1], limit=limit, now=now)
+            found = queries.open_near(worker=worker, latitude=place[0], longitude=place[1], limit=limit + 1, after=after, now=now)
         elif worker.mode == Mode.TEST:
-            found = queries.open_anywhere(mode=worker.mode, limit=limit, now=now)
+            found = queries.open_for(worker=worker, limit=limit + 1, after=after, now=now)
         else:
             raise problems.BadParameter("near", "Say near which place: near=latitude,longitude.")
-        return base.listed(TaskOutput, [task_json(listing) for listing in found], "")
+        next_cursor = str(found[limit - 1].task) if len(found) > limit else ""
+        return base.listed(TaskOutput, [task_json(listing) for listing in found[:limit]], next_cursor)
 
 
 class TaskView(base.ApiView):

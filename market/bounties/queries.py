@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
@@ -63,13 +63,27 @@ class BountyStory:
 
 
 def open_near(
-    *, worker: WorkerProfile, latitude: float, longitude: float, radius_m: float = 25_000, limit: int = 50, now: datetime.datetime
+    *,
+    worker: WorkerProfile,
+    latitude: float,
+    longitude: float,
+    radius_m: float = 25_000,
+    limit: int = 50,
+    after: Task | None = None,
+    now: datetime.datetime,
 ) -> list[Listing]:
-    """Return open tasks this worker may claim within ``radius_m`` (25 km at most) of a place, nearest first."""
-    found = task_queries.near(
-        task_queries.open_tasks_for(worker, now=now), latitude=latitude, longitude=longitude, radius_m=radius_m, limit=limit
-    )
-    return _listings(found)
+    """Return open tasks this worker may claim within ``radius_m`` (25 km at most) of a place, nearest first.
+
+    ``after`` is the last task of the page before, open still or not.
+    """
+    mine = task_queries.open_tasks_for(worker, now=now)
+    return _listings(task_queries.near(mine, latitude=latitude, longitude=longitude, radius_m=radius_m, limit=limit, after=after))
+
+
+def open_for(*, worker: WorkerProfile, limit: int = 50, after: Task | None = None, now: datetime.datetime) -> list[Listing]:
+    """Return open tasks this worker may claim, wherever they are, those that close first first; ``after`` as in `open_near`."""
+    mine = task_queries.open_tasks_for(worker, now=now)
+    return _listings((task, None) for task in task_queries.first_to_close(mine, limit=limit, after=after))
 
 
 def open_near_for_anyone(
@@ -84,7 +98,7 @@ def open_near_for_anyone(
 
 def open_anywhere(*, mode: str, limit: int = 50, now: datetime.datetime) -> list[Listing]:
     """Return open tasks wherever they are, those that close first first."""
-    return _listings((task, None) for task in task_queries.open_tasks(mode=mode, now=now)[:limit])
+    return _listings((task, None) for task in task_queries.first_to_close(task_queries.open_tasks(mode=mode, now=now), limit=limit))
 
 
 def listing_of(*, task_id: uuid.UUID, mode: str) -> Listing:
@@ -130,16 +144,30 @@ def submission_for(agent: Agent, submission_id: uuid.UUID) -> Submission:
 
 def story_of_bounty(bounty: Bounty, *, now: datetime.datetime) -> BountyStory:
     """Return a bounty's story as its agent sees it."""
-    terms = photo.PhotoTerms.model_validate(bounty.task.terms)
-    handed_in = Submission.objects.filter(task_id=bounty.task_id).order_by("id")
-    return BountyStory(
-        bounty=bounty,
-        offer=bounty.offers.latest("version"),
-        terms=terms,
-        criteria=photo.criteria(terms),
-        totals=escrow_queries.totals(bounty.pk),
-        submissions=[story_of_submission(submission, now=now) for submission in _with_story(handed_in)],
-    )
+    return stories_of_bounties([bounty], now=now)[0]
+
+
+def stories_of_bounties(bounties: Sequence[Bounty], *, now: datetime.datetime) -> list[BountyStory]:
+    """Return the stories of bounties read with their tasks, in the same order; as many queries for a page as for one."""
+    offers = _offers_of(bounties)
+    totals = escrow_queries.totals_of([bounty.pk for bounty in bounties])
+    handed_in: dict[uuid.UUID, list[Submission]] = {}
+    for submission in _with_story(Submission.objects.filter(task__in=[bounty.task_id for bounty in bounties]).order_by("id")):
+        handed_in.setdefault(submission.task_id, []).append(submission)
+    found = []
+    for bounty in bounties:
+        terms = photo.PhotoTerms.model_validate(bounty.task.terms)
+        found.append(
+            BountyStory(
+                bounty=bounty,
+                offer=offers[bounty.pk],
+                terms=terms,
+                criteria=photo.criteria(terms),
+                totals=totals[bounty.pk],
+                submissions=[story_of_submission(submission, now=now) for submission in handed_in.get(bounty.task_id, [])],
+            )
+        )
+    return found
 
 
 def story_of_submission(submission: Submission, *, now: datetime.datetime) -> SubmissionStory:
@@ -177,10 +205,14 @@ def _with_story(handed_in: QuerySet[Submission]) -> QuerySet[Submission]:
 def _listings(found: Iterable[tuple[Task, float | None]]) -> list[Listing]:
     pairs = list(found)
     bounties = {bounty.task_id: bounty for bounty in Bounty.objects.filter(task__in=[task for task, _ in pairs]).select_related("agent")}
-    offers: dict[uuid.UUID, Offer] = {}
-    for offer in Offer.objects.filter(bounty__in=bounties.values()).order_by("version"):
-        offers[offer.bounty_id] = offer
+    offers = _offers_of(bounties.values())
     return [_listing(task, bounties[task.pk], offers[bounties[task.pk].pk], distance_m) for task, distance_m in pairs]
+
+
+def _offers_of(bounties: Iterable[Bounty]) -> dict[uuid.UUID, Offer]:
+    """Return the newest offer of each bounty."""
+    # In order of version: the newest of a bounty is the last one kept.
+    return {offer.bounty_id: offer for offer in Offer.objects.filter(bounty__in=list(bounties)).order_by("version")}
 
 
 def _listing(task: Task, bounty: Bounty, offer: Offer, distance_m: float | None) -> Listing:

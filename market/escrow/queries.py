@@ -1,6 +1,7 @@
 """Reads of held funds: a bounty's totals, an agent's held money, and holds compared with the ledger."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -59,10 +60,18 @@ class Totals:
 
 def totals(bounty_id: uuid.UUID) -> Totals:
     """Add up the holds of a bounty; a bounty that was never funded has zeros."""
-    sums = Hold.objects.filter(bounty_id=bounty_id).aggregate(
-        funded=Sum("amount_minor"), captured=Sum("captured_minor"), returned=Sum("returned_minor"), held=Sum(_LEFT)
+    return totals_of([bounty_id])[bounty_id]
+
+
+def totals_of(bounty_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Totals]:
+    """Add up the holds of each bounty, zeros for those that were never funded."""
+    sums = (
+        Hold.objects.filter(bounty_id__in=bounty_ids)
+        .values_list("bounty_id")
+        .annotate(funded=Sum("amount_minor"), captured=Sum("captured_minor"), returned=Sum("returned_minor"), held=Sum(_LEFT))
+        .order_by("bounty_id")
     )
-    return Totals(sums["funded"] or 0, sums["captured"] or 0, sums["returned"] or 0, sums["held"] or 0)
+    return {**dict.fromkeys(bounty_ids, Totals(0, 0, 0, 0)), **{bounty_id: Totals(*parts) for bounty_id, *parts in sums}}
 
 
 def held_for_agent(agent_id: uuid.UUID) -> dict[str, int]:

@@ -1,9 +1,12 @@
 """Pages: every row once, in order, whatever is added meanwhile."""
 
+import datetime
+
 import pytest
 
 from market.accounts.models import Agent
 from market.payments.models import Deposit
+from tasks import clock
 from tests import people, stories
 from tests.market.api.caller import Caller, calling_as
 
@@ -41,6 +44,37 @@ def test_orders_by_time_where_ids_do_not() -> None:
         cursor = page["next_cursor"]
     assert sorted(seen) == sorted(str(deposit) for deposit in Deposit.objects.all())
     assert len(seen) == 5
+
+
+@pytest.mark.parametrize("place", [{}, {"near": "52.5200,13.4050"}])
+def test_shows_every_open_task_once_while_tasks_are_taken(agent: Agent, place: dict[str, str]) -> None:
+    worker, now = people.open_worker(), clock.now()
+    # Two close at one moment at one place: the id decides.
+    made = [
+        stories.post_photo_bounty(agent, reward="1.00", deadline=now + datetime.timedelta(hours=hours), latitude=52.52 + hours / 100)
+        for hours in (1, 2, 2, 3, 4)
+    ]
+    full = stories.post_photo_bounty(agent, reward="1.00", deadline=now + datetime.timedelta(hours=2), latitude=52.54)
+    stories.claim(full, people.open_worker())
+    half = stories.post_photo_bounty(agent, reward="1.00", slots=2, deadline=now + datetime.timedelta(hours=2), latitude=52.54)
+    stories.claim(half, worker)
+    caller = calling_as(worker)
+    seen: list[str] = []
+    cursor = ""
+    while not seen or cursor:
+        page = caller.get("tasks", limit=2, **place, **({"cursor": cursor} if cursor else {})).ok()
+        seen += [row["id"] for row in page["data"]]
+        cursor = page["next_cursor"]
+        assert page["has_more"] == bool(cursor)
+        # The last one shown is taken by somebody else: the next page begins where it did.
+        stories.claim(next(bounty for bounty in made if str(bounty.task) == seen[-1]), people.open_worker())
+    assert seen == [str(bounty.task) for bounty in made]
+
+
+def test_begins_no_page_of_tasks_behind_what_was_never_listed(agent: Agent, as_worker: Caller) -> None:
+    draft = stories.draft_photo_bounty(agent)
+    for cursor in (str(draft.task), "tsk_" + "0" * 32, "bty_" + "0" * 32):
+        assert as_worker.get("tasks", cursor=cursor).refused(422, "invalid_parameter")["param"] == "cursor"
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "1.0", "", "9" * 50, " 5", "\u0665"])
