@@ -307,6 +307,8 @@ def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
     )
     for header, value in _headers_of(error, refusal).items():
         response.headers[header] = value
+    # Whoever sets it otherwise is further inside.
+    response.headers["Content-Length"] = str(len(response.content))
     return response
 
 
