@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 
 from tests.faults import campaign
 
@@ -44,15 +45,29 @@ def again(seed: int, steps: int, bug: str = "") -> str:
     return f"python -m tests.faults.market --seed {seed} --rounds 1 --steps {steps}{planted}"
 
 
-def find(name: str, *, seeds: range, steps: int) -> tuple[int, int, str] | None:
-    """Plant a bug and return the seed, the step and the words by which it was found; None if it was not."""
+@dataclass(frozen=True)
+class Found:
+    """Where and by which words a planted bug was found."""
+
+    seed: int
+    step: int
+    words: str
+
+
+def find(name: str, *, seeds: range, steps: int) -> Found | None:
+    """Plant a bug and return how it was found; None if it was not.
+
+    Raises:
+        AssertionError: something broke that is not this bug.
+    """
     from tests.faults.simulation import bugs, world
 
     for seed in seeds:
         with bugs.planted(name):
             lived = world.World(seed).live(steps)
         if lived.violations:
-            return seed, lived.steps, lived.violations[0]
+            assert bugs.is_shown(name, " ".join(lived.violations)), f"{name} was planted; found was {lived.violations}"
+            return Found(seed, lived.steps, lived.violations[0])
     return None
 
 
@@ -68,10 +83,9 @@ def _find_all(options: argparse.Namespace) -> campaign.Report:
         if found is None:
             report.violations.append(f"planted bug {name} was not found in {BUG_SEEDS} seeds of {BUG_STEPS} steps")
             continue
-        seed, step, words = found
         report.count("bugs found")
-        report.figures[name] = f"seed {seed} step {step}"
-        print(f"{name}: seed {seed}, step {step}: {words[:160]}", flush=True)
+        report.figures[name] = f"seed {found.seed} step {found.step}"
+        print(f"{name}: seed {found.seed}, step {found.step}: {found.words[:160]}", flush=True)
     return report
 
 
@@ -100,6 +114,4 @@ if __name__ == "__main__":
     if "--list-bugs" in sys.argv:
         _list_bugs()
         sys.exit()
-    campaign.command(
-        "tests.faults.market", description=DESCRIPTION, rounds=20, run=run, add_arguments=_add_arguments
-    )
+    campaign.command("tests.faults.market", description=DESCRIPTION, rounds=20, run=run, add_arguments=_add_arguments)

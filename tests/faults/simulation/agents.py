@@ -23,7 +23,7 @@ class AgentProgram(Person):
     """One agent with one or two keys."""
 
     HABITS = {
-        "post_bounty": 10,
+        "post_bounty": 16,
         "deposit": 2,
         "fund": 2,
         "cancel": 2,
@@ -35,6 +35,7 @@ class AgentProgram(Person):
         "reuse_key": 1,
         "open_webhook": 1,
     }
+    SLOWNESS = 0.7
 
     def __init__(self, world: "World", name: str, agent: Agent, secrets: list[str]) -> None:
         super().__init__(world, name)
@@ -42,6 +43,12 @@ class AgentProgram(Person):
         self.bounties: list[dict[str, Any]] = []
         self.seen_events = 0
         self._used: network.Request | None = None
+
+    def begin(self) -> None:
+        """Post at once, so that there is work from the beginning."""
+        for _ in range(2):
+            self.later(datetime.timedelta(0), "opens", self.post_bounty)
+        super().begin()
 
     @property
     def secret(self) -> str:
@@ -140,17 +147,17 @@ class AgentProgram(Person):
 
     def _terms(self) -> dict[str, object]:
         place = FORBIDDEN_PLACE if self.chance.random() < 0.03 else self.chance.choice(PLACES)
-        amount = self.chance.choice(("0.20", "0.50", "0.50", "1.00", "1.25", "4.00", "9.99", "40.00"))
+        amount = self.chance.choice(("0.20", "0.50", "0.50", "1.00", "1.00", "1.25", "1.25", "9.99", "40.00"))
         currency = self.chance.choice(("USD", "USD", "USD", "USD", "EUR", "JPY"))
-        minutes = self.chance.choice((1, 10, 60, 60, 300, 300, 1500, 8000, 80_000))
+        minutes = self.chance.choice((2, 30, 120, 300, 300, 600, 1500, 8000))
         return {
             "question": "Is there a cup on the table? Show the cup.",
             "place": {"latitude": place[0], "longitude": place[1], "within_m": 50},
             "reward": {"amount": "50" if currency == "JPY" else amount, "currency": currency},
             "deadline_in_s": 60 * minutes,
-            "slots": self.chance.choice((1, 1, 1, 2, 2, 3)),
+            "slots": self.chance.choice((1, 1, 2, 2, 3, 4)),
             "max_negative_outcomes": self.chance.choice((1, 1, 2)),
-            "poster_review_window_s": self.chance.choice((0, 0, 600, 7200, 100_000)),
+            "poster_review_window_s": self.chance.choice((0, 600, 7200, 7200, 100_000)),
             "task_time_s": self.chance.choice((60, 600, 3600)),
             "fund": self.chance.random() < 0.9,
         }

@@ -2,7 +2,6 @@
 
 import functools
 import io
-from unittest import mock
 
 from PIL import Image, ImageEnhance, ImageFilter
 
@@ -50,8 +49,3 @@ def measured(display_sha256: str) -> pictures.Picture:
 
 
 _measure = pictures.measure
-
-
-def quick_eyes() -> "mock._patch[object]":
-    """Return the patch with which each file of the album is opened and measured once a process."""
-    return mock.patch.multiple(evidence, _run_child=opened)  # type: ignore[return-value]

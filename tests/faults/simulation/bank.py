@@ -28,7 +28,9 @@ class Entry:
 class Bank:
     """A provider (see `market.payments.providers.base.Provider` for what it promises) that keeps its book in memory."""
 
-    def __init__(self, name: str, chance: random.Random, *, wait: Callable[[datetime.timedelta], None], now: Callable[[], datetime.datetime]):
+    def __init__(
+        self, name: str, chance: random.Random, *, wait: Callable[[datetime.timedelta], None], now: Callable[[], datetime.datetime]
+    ) -> None:
         self.name = name
         self.book: dict[str, Entry] = {}
         self.complaints: list[str] = []
@@ -37,7 +39,8 @@ class Bank:
         self._told = 0
         self._chance, self._wait, self._now = chance, wait, now
         # It works well until the market has opened.
-        self._trouble, self._days = 0.0, (0,)
+        self._trouble = 0.0
+        self._days: tuple[int, ...] = (0,)
 
     def begin(self) -> None:
         """Be as bad from now on as is drawn."""
@@ -53,11 +56,11 @@ class Bank:
         if text not in ACCOUNTS:
             raise base.UnknownCounterpart(f"This bank knows {', '.join(ACCOUNTS)}.")
 
-    def collect(self, *, key: str, money: Money, source: str, now: datetime.datetime) -> str:  # noqa: ARG002
+    def collect(self, *, key: str, money: Money, source: str, now: datetime.datetime) -> str:
         """Begin to move money in."""
         return self._take(Entry(key, False, money, source))
 
-    def pay(self, *, key: str, money: Money, destination: str, now: datetime.datetime) -> str:  # noqa: ARG002
+    def pay(self, *, key: str, money: Money, destination: str, now: datetime.datetime) -> str:
         """Begin to move money out."""
         return self._take(Entry(key, True, money, destination))
 
@@ -119,7 +122,9 @@ class Bank:
         if entry.is_out and self._is_trouble():
             entry.outcome = "RETURNED"
             # It may overtake the news that it was paid.
-            self._tell(entry, base.NoticeKind.PAYOUT_RETURNED, soon + datetime.timedelta(seconds=self._chance.choice((-1, 5, 86_400))), "returned")
+            self._tell(
+                entry, base.NoticeKind.PAYOUT_RETURNED, soon + datetime.timedelta(seconds=self._chance.choice((-1, 5, 86_400))), "returned"
+            )
 
     def _tell(self, entry: Entry, kind: base.NoticeKind, at: datetime.datetime, reason: str = "") -> None:
         said = {

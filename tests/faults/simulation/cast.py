@@ -2,7 +2,7 @@
 
 import datetime
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from market.accounts import keys
@@ -23,6 +23,7 @@ class Person:
     HABITS: dict[str, int] = {}
     # How much slower than the usual pace.
     SLOWNESS = 1.0
+    SLOWEST: datetime.timedelta | None = None
 
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name = world, name
@@ -46,7 +47,7 @@ class Person:
         self,
         secret: str,
         path: str,
-        body: dict[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
         *,
         then: Callable[[network.Answer], None] = lambda answer: None,
         photos: tuple[bytes, ...] = (),
@@ -57,13 +58,19 @@ class Person:
         return self.world.network.send(request, then)
 
     def get(
-        self, secret: str, path: str, query: dict[str, object] | None = None, *, then: Callable[[network.Answer], None] = lambda answer: None
+        self,
+        secret: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        *,
+        then: Callable[[network.Answer], None] = lambda answer: None,
     ) -> str:
         """Send a GET."""
         return self.world.network.send(network.Request(secret, "GET", path, query or {}), then)
 
     def _think(self) -> str:
-        self.later(self.SLOWNESS * self.world.pace * min(8.0, self.chance.expovariate(1.0)), "thinks", self._think)
+        pace = self.SLOWNESS * self.world.pace
+        self.later(min(pace, self.SLOWEST or pace) * min(8.0, self.chance.expovariate(1.0)), "thinks", self._think)
         [habit] = self.chance.choices(list(self.HABITS), list(self.HABITS.values()))
         did: str = getattr(self, habit)()
         return f"{habit}: {did}"
@@ -71,7 +78,7 @@ class Person:
 
 def gather(world: "World") -> list[Person]:
     """Open the accounts of everybody and return them as people who act."""
-    from tests.faults.simulation import agents, machines, staff, workers
+    from tests.faults.simulation import agents, machines, staff, workers  # They are people of this module.
 
     owners = [_open_user(f"owner-{number}") for number in range(4)]
     people: list[Person] = []
@@ -79,15 +86,18 @@ def gather(world: "World") -> list[Person]:
         agent = Agent.objects.create(owner=owner, name=f"agent-{number}", mode=mode)
         secrets = [_issue(owner, mode, ApiKey.Scope.AGENT, agent=agent)]
         if number < 2:
-            secrets = [_issue(owner, mode, ApiKey.Scope.AGENT, agent=agent, per_bounty_minor=600, per_day_minor=1500), *secrets[: 1 - number]]
-        for amount in (Money(40_000, "USD"), Money(8_000, "EUR"), Money(9_000, "JPY")):
+            secrets = [
+                _issue(owner, mode, ApiKey.Scope.AGENT, agent=agent, per_bounty_minor=600, per_day_minor=1500),
+                *secrets[: 1 - number],
+            ]
+        for amount in (Money(200_000 if number else 9_000, "USD"), Money(50_000, "EUR"), Money(90_000, "JPY")):
             deposits.request(agent=agent, amount=amount, source="account_1", now=world.clock.now)
         people.append(agents.AgentProgram(world, f"agent-{number}", agent, secrets))
     for number in range(7):
         mode = Mode.LIVE if number > 4 else Mode.TEST
         # The first worker owns an agent too, and must never work for himself.
         user = owners[0] if number == 0 else _open_user(f"worker-{number}")
-        record = world.chance.choice((0, 5, 12, 30))
+        record = world.chance.choice((0, 12, 30, 30))
         worker = WorkerProfile.objects.create(user=user, mode=mode, accepted_count=record, country="DE")
         people.append(workers.Worker(world, f"worker-{number}", worker, _issue(user, mode, ApiKey.Scope.WORKER), number))
     for number, mode in enumerate((Mode.TEST, Mode.TEST, Mode.LIVE)):

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
+import socket
 import threading
 from contextlib import ExitStack
 from unittest import mock
 
 from django.test import override_settings
-
-from market.events import egress
 
 HOSTS = ("hooks-1.example:8080", "hooks-2.example:8080")
 _ADDRESS = "93.184.215.14"
@@ -34,13 +33,13 @@ class Internet:
     def open(self, stack: ExitStack) -> None:
         """Put this internet in the place of the real one, at the last calls before the wire."""
         stack.enter_context(override_settings(EGRESS_TEST_HOSTS=list(HOSTS)))
-        stack.enter_context(mock.patch.object(egress.socket, "getaddrinfo", self._resolve))
-        stack.enter_context(mock.patch.object(egress.socket, "create_connection", self._connect))
+        stack.enter_context(mock.patch.object(socket, "getaddrinfo", self._resolve))
+        stack.enter_context(mock.patch.object(socket, "create_connection", self._connect))
 
     def _resolve(self, host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
         return [(2, 1, 6, "", (_ADDRESS, port))]
 
-    def _connect(self, address: tuple[str, int], timeout: float) -> "_Connection":  # noqa: ARG002
+    def _connect(self, address: tuple[str, int], timeout: float) -> "_Connection":
         return _Connection(self)
 
     def take(self, request: bytes) -> bytes:
@@ -88,7 +87,7 @@ class _Connection:
         """Hand the request over."""
         self._answer = self._internet.take(request)
 
-    def recv(self, most: int) -> bytes:  # noqa: ARG002
+    def recv(self, most: int) -> bytes:
         """Return the answer, then the end."""
         answer, self._answer = self._answer, b""
         return answer

@@ -7,14 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
+from django.db.models import Count, Model
 
 from market.bounties import rules
+from market.bounties.models import Appeal, Bounty, Settlement
 from market.common import account_paths
+from market.events.models import Delivery, Event
 from market.ledger import audit
+from market.ledger.models import Transfer
+from market.payments.models import Deposit, Payout
+from tasks.models import Claim, Submission
 from tests.faults.simulation import stories
 from tests.faults.simulation.bank import Bank
 from tests.faults.simulation.internet import Internet
 from tests.faults.simulation.network import Answer, Request
+from verification.models import Verdict
 
 DAY = datetime.timedelta(hours=24)
 
@@ -68,7 +75,10 @@ _AT_END = """
     UNION ALL SELECT 'a delivery without an end: ' || id || ' ' || lease_state FROM events_delivery WHERE lease_state IN ('READY', 'LEASED')
     UNION ALL SELECT 'a row that fails in a sweep: ' || sweep || ' ' || error FROM tasks_setback WHERE error <> 'TryLater'
 """
-_LIMITED = "SELECT id::text, limit_currency, limit_per_bounty_minor, limit_per_day_minor FROM accounts_apikey WHERE limit_per_day_minor IS NOT NULL"
+_LIMITED = """
+    SELECT id::text, limit_currency, limit_per_bounty_minor, limit_per_day_minor FROM accounts_apikey
+    WHERE limit_per_day_minor IS NOT NULL
+"""
 _STATE = """
     SELECT (SELECT count(*) FROM ledger_transfer), (SELECT count(*) FROM events_event), (SELECT count(*) FROM events_deliveryattempt),
            (SELECT count(*) FROM payments_providerevent WHERE processed_at IS NOT NULL),
@@ -76,6 +86,16 @@ _STATE = """
            (SELECT string_agg(lease_state, ',' ORDER BY id) FROM verification_visionrun),
            (SELECT string_agg(status || lease_state, ',' ORDER BY id) FROM payments_payout)
 """
+
+_COUNTED: tuple[tuple[str, type[Model], str], ...] = (
+    ("bounty", Bounty, "status"),
+    ("claim", Claim, "status"),
+    ("settlement", Settlement, "kind"),
+    ("verdict by", Verdict, "decided_by"),
+    ("deposit", Deposit, "status"),
+    ("payout", Payout, "status"),
+    ("delivery", Delivery, "lease_state"),
+)
 
 
 class Watch:
@@ -175,7 +195,11 @@ class Watch:
         broken += [f"no account is below zero: {path} has {self._balances[path]}" for path in guarded if self._balances[path] < 0]
         if guarded:
             rows = _rows("SELECT path, balance_minor FROM ledger_account WHERE path = ANY(%s) ORDER BY path", guarded)
-            broken += [f"transfers make balances: {path} has {minor}, not {self._balances[path]}" for path, minor in rows if minor != self._balances[path]]
+            broken += [
+                f"transfers make balances: {path} has {minor}, not {self._balances[path]}"
+                for path, minor in rows
+                if minor != self._balances[path]
+            ]
         return touched, broken
 
     def _follow_events(self) -> set[str]:
@@ -217,7 +241,7 @@ class Watch:
         for key in sorted({spend["key_id"] for spend in rows["spends"] or []} & self._limited.keys()):
             currency, per_bounty, per_day = self._limited[key]
             total = sum(spend["amount_minor"] for spend in rows["spends"])
-            if per_bounty is not None and total > per_bounty or any(spend["currency"] != currency for spend in rows["spends"]):
+            if (per_bounty is not None and total > per_bounty) or any(spend["currency"] != currency for spend in rows["spends"]):
                 broken.append(f"a key keeps its limits: {total} were committed to one bounty, {per_bounty} {currency} are allowed")
             spends = _rows("SELECT spent_at, amount_minor FROM bounties_spend WHERE key_id = %s ORDER BY spent_at", key)
             for end, _ in spends:
@@ -239,7 +263,9 @@ class Watch:
             entry = books[provider].pop(f"payout-{pk.hex}", None)
             outcome = entry.outcome if entry else "NONE"
             possible = {"PAID": ("PAID", "RETURNED"), "FAILED": ("NONE", "FAILED", "RETURNED"), "SENT": ("PAID", "FAILED", "RETURNED")}
-            if outcome not in possible.get(status, (outcome,)) or (entry and (entry.money.amount_minor, entry.money.currency) != (minor, currency)):
+            if outcome not in possible.get(status, (outcome,)) or (
+                entry and (entry.money.amount_minor, entry.money.currency) != (minor, currency)
+            ):
                 broken.append(f"payouts are what the bank did: {status} of {minor}, the bank says {outcome}")
             clearing[account_paths.clearing(mode=mode, provider=provider, currency=currency)] += minor * (status == "PAID")
             path = account_paths.worker_in_transit(mode=mode, worker_id=worker_id, currency=currency)
@@ -299,20 +325,11 @@ class Watch:
 def census() -> Counter[str]:
     """Count what the market came to, so that one sees what was visited."""
     found: Counter[str] = Counter()
-    for what, table, column in (
-        ("bounty", "bounties_bounty", "status"),
-        ("claim", "tasks_claim", "status"),
-        ("settlement", "bounties_settlement", "kind"),
-        ("verdict by", "verification_verdict", "decided_by"),
-        ("deposit", "payments_deposit", "status"),
-        ("payout", "payments_payout", "status"),
-        ("delivery", "events_delivery", "lease_state"),
-    ):
-        for word, many in _rows(f"SELECT {column}, count(*) FROM {table} GROUP BY 1"):
+    for what, model, column in _COUNTED:
+        for word, many in model._default_manager.values_list(column).annotate(many=Count("pk")).order_by(column):
             found[f"{what} {word}"] = many
-    for what, table in (("appeals", "bounties_appeal"), ("events", "events_event"), ("transfers", "ledger_transfer")):
-        [(found[what],)] = _rows(f"SELECT count(*) FROM {table}")
-    [(found["retakes"],)] = _rows("SELECT count(*) FROM tasks_submission WHERE number = 2")
+    found["retakes"] = Submission.objects.filter(number=2).count()
+    found["events"], found["transfers"], found["appeals"] = Event.objects.count(), Transfer.objects.count(), Appeal.objects.count()
     return found
 
 
@@ -344,7 +361,7 @@ def _check_limits_of_workers() -> list[str]:
     return [f"nobody keeps a slot from others: worker {worker} let one task go {many} times" for worker, many in often]
 
 
-def _rows(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def _rows(statement: str, *parameters: str | int | list[str]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())

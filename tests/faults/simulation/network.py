@@ -132,7 +132,7 @@ class Weather:
     @classmethod
     def drawn(cls, chance: random.Random) -> "Weather":
         """Draw a network that may be good or very bad."""
-        badness = chance.choice((0.0, 0.05, 0.15, 0.3))
+        badness = chance.choice((0.0, 0.03, 0.1, 0.3))
         return cls(badness, chance.choice((0.0, 0.1, 0.3)), datetime.timedelta(seconds=chance.choice((0.05, 2, 60))))
 
 

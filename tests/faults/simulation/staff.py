@@ -21,8 +21,8 @@ REFUSALS = (reviews.NotYourCase, reviews.AlreadyReviewed, reviews.MalformedDecis
 class Reviewer(Person):
     """One who reads cases: some are his own, which must be kept from him."""
 
-    HABITS = {"decide": 5, "decide_any": 1, "rest": 2}
-    SLOWNESS = 1.5
+    HABITS = {"decide": 6, "decide_any": 1}
+    SLOWNESS = 2.0
 
     def __init__(self, world: "World", name: str, user: User) -> None:
         super().__init__(world, name)
@@ -36,10 +36,6 @@ class Reviewer(Person):
         """Decide any case, also one's own and one that is decided."""
         return self._decide(list(Review.objects.order_by("-pk")[:4]))
 
-    def rest(self) -> str:
-        """Do nothing."""
-        return "rests"
-
     def _decide(self, found: list[Review]) -> str:
         if not found:
             return "nothing waits"
@@ -47,11 +43,10 @@ class Reviewer(Person):
         outcome = self.chance.choices(("ACCEPTED", "REJECTED", "INCONCLUSIVE"), (50, 40, 10))[0]
         criterion = self.chance.choice(CRITERIA) if outcome == "REJECTED" else ""
         try:
-            reviews.decide(
-                review_id=review.pk, reviewer=self.user, decision=outcome, criterion=criterion, reason="I looked.", now=self.now
-            )
+            reviews.decide(review_id=review.pk, reviewer=self.user, decision=outcome, criterion=criterion, reason="I looked.", now=self.now)
         except REFUSALS as refused:
             return f"{review.kind} {type(refused).__name__}"
+        self.world.is_touched = True
         self.world.run.visited[f"review {review.kind} {outcome}"] += 1
         return f"{review.kind} {outcome}"
 
@@ -81,6 +76,7 @@ class Operator(Person):
     def retry_payouts(self) -> str:
         """Take given-up payouts up again, or fail them where the bank has none."""
         for payout in payouts.given_up():
+            self.world.is_touched = True
             with contextlib.suppress(base.OutcomeUnknown, payouts.NotGivenUp):
                 payouts.retry_given_up(payout_id=payout.pk, holder=self.name, is_to_fail=self.chance.random() < 0.5, now=self.now)
         return "done"

@@ -147,7 +147,7 @@ def holds_follow_slots(story: Story) -> Iterator[str]:
         is_open = slot["lease_state"] in ("READY", "LEASED")
         if is_open and hold["status"] == "HELD" and hold["amount_minor"] != offer["reward_minor"] + offer["fee_minor"]:
             yield f"slot {slot['number']} holds {hold['amount_minor']}, the offer needs {offer['reward_minor'] + offer['fee_minor']}"
-        if is_open and hold["status"] != "HELD" or slot["lease_state"] == "DONE" and hold["status"] != "CAPTURED":
+        if (is_open and hold["status"] != "HELD") or (slot["lease_state"] == "DONE" and hold["status"] != "CAPTURED"):
             yield f"slot {slot['number']} is {slot['lease_state']}, its hold {hold['status']}"
         if slot["lease_state"] == "DEAD" and hold["status"] == "HELD":
             yield f"slot {slot['number']} is withdrawn, its hold HELD"
@@ -173,7 +173,11 @@ def each_slot_is_paid_once(story: Story) -> Iterator[str]:
     by_submission = Counter(each["submission_id"] for each in story.all("settlements"))
     if max((*by_slot.values(), *by_claim.values(), *by_submission.values()), default=0) > 1:
         yield "a slot, a claim or a submission was paid twice"
-    for reason, kind, part in (("reward", "ACCEPTED", "worker_minor"), ("platform_fee", "ACCEPTED", "fee_minor"), ("negative_outcome", "NEGATIVE", "worker_minor")):
+    for reason, kind, part in (
+        ("reward", "ACCEPTED", "worker_minor"),
+        ("platform_fee", "ACCEPTED", "fee_minor"),
+        ("negative_outcome", "NEGATIVE", "worker_minor"),
+    ):
         amounts = [each[part] for each in story.all("settlements") if each["kind"] == kind and each[part]]
         if (story.count(reason), story.minor(reason)) != (len(amounts), sum(amounts)):
             yield f"{story.count(reason)} transfers of {story.minor(reason)} for {reason}, settlements say {len(amounts)} of {sum(amounts)}"
@@ -196,7 +200,8 @@ def each_settlement_pays_what_the_offer_said(story: Story) -> Iterator[str]:
             then = [offer for offer in now if _at(offer["created_at"]) <= _at(submission["received_at"])]
             low = then[-1] if verdict["decided_by"] in SILENT else now[-1]
             if submission["kind"] != "EVIDENCE" or not low["reward_minor"] <= reward <= now[-1]["reward_minor"]:
-                yield f"{verdict['decided_by']} accepted {submission['kind']}: paid {reward}, offered {low['reward_minor']} to {now[-1]['reward_minor']}"
+                offered = f"{low['reward_minor']} to {now[-1]['reward_minor']}"
+                yield f"{verdict['decided_by']} accepted {submission['kind']}: paid {reward}, offered {offered}"
             if fee != -(-reward // 10):
                 yield f"a fee of {fee} on {reward}"
 
@@ -215,7 +220,8 @@ def a_slot_has_one_claim_at_a_time(story: Story) -> Iterator[str]:
         newest, slot = claims[-1], slots[slot_id]
         is_kept = newest["ended_at"] is None or _has_open_work(story, newest)
         if is_kept and (slot["lease_state"], slot["token"]) != ("LEASED", newest["slot_token"]):
-            yield f"claim {newest['id']} is {newest['status']}, its slot {slot['lease_state']} under token {slot['token']}, not {newest['slot_token']}"
+            tokens = f"token {slot['token']}, not {newest['slot_token']}"
+            yield f"claim {newest['id']} is {newest['status']}, its slot {slot['lease_state']} under {tokens}"
     for slot in story.all("slots"):
         if slot["lease_state"] == "LEASED" and slot["token"] not in [claim["slot_token"] for claim in by_slot.get(slot["id"], [])]:
             yield f"slot {slot['number']} is leased to no claim"
@@ -262,10 +268,18 @@ def verdicts_come_in_turn(story: Story) -> Iterator[str]:
 @rule
 def every_rejection_names_a_published_criterion(story: Story) -> Iterator[str]:
     """Look for a criterion that failed among those that follow from the terms."""
-    published = {"in_place", "in_time", "sharp", "exposed", "large_enough", "original", *(f"shows:{n}" for n in range(story.rows["phrases"]))}
+    published = {
+        "in_place",
+        "in_time",
+        "sharp",
+        "exposed",
+        "large_enough",
+        "original",
+        *(f"shows:{n}" for n in range(story.rows["phrases"])),
+    }
     for verdict in story.all("verdicts"):
         named = [line["criterion"] for line in verdict["criteria"] if line["outcome"] == "FAIL"]
-        if verdict["outcome"] == "REJECTED" and not named or not {line["criterion"] for line in verdict["criteria"]} <= published:
+        if (verdict["outcome"] == "REJECTED" and not named) or not {line["criterion"] for line in verdict["criteria"]} <= published:
             yield f"{verdict['decided_by']} rejected by {named or 'nothing'}"
 
 
@@ -279,7 +293,7 @@ def silence_pays(story: Story) -> Iterator[str]:
         ends_at = _at(submission["machine_decided_at"]) + datetime.timedelta(seconds=submission["window_s"])
         first = verdicts[0]
         is_late = _at(first["created_at"]) >= ends_at
-        if (first["decided_by"], is_late) not in (("POSTER", False), ("SILENCE", True)) or is_late and first["outcome"] != "ACCEPTED":
+        if (first["decided_by"], is_late) not in (("POSTER", False), ("SILENCE", True)) or (is_late and first["outcome"] != "ACCEPTED"):
             yield f"{first['decided_by']} came to {first['outcome']} {'after' if is_late else 'inside'} the window"
 
 
@@ -297,6 +311,15 @@ def rejections_can_be_appealed(story: Story) -> Iterator[str]:
             yield "an appeal window shorter than 72 hours"
         if submission["final_at"] and said.get("actor") != "worker" and _at(submission["final_at"]) < _at(submission["appeal_until"]):
             yield "a rejection became final inside its appeal window"
+
+
+@rule
+def a_retake_ends_the_first(story: Story) -> Iterator[str]:
+    """Of two submissions under a claim the first is final."""
+    retaken = {submission["claim_id"] for submission in story.all("submissions") if submission["number"] == 2}
+    for submission in story.all("submissions"):
+        if submission["number"] == 1 and submission["claim_id"] in retaken and submission["final_at"] is None:
+            yield "handed in again while the first is open"
 
 
 @rule
@@ -377,7 +400,7 @@ def final_work_is_settled(story: Story) -> Iterator[str]:
     settled = {each["submission_id"] for each in story.all("settlements")}
     for submission in story.all("submissions"):
         is_final = submission["final_at"] is not None
-        if is_final != (submission["id"] in settled) or submission["status"] == "ACCEPTED" and not is_final:
+        if is_final != (submission["id"] in settled) or (submission["status"] == "ACCEPTED" and not is_final):
             yield f"a submission is {submission['status']}, final {is_final}, settled {submission['id'] in settled}"
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Worker(Person):
     """One worker with a phone, and an album of his own scene."""
 
-    HABITS = {"claim": 12, "look_around": 1, "check_phone": 8, "try_late": 3, "take_money": 2, "trespass": 1, "read": 1}
-    SLOWNESS = 0.6
+    HABITS = {"claim": 20, "look_around": 1, "check_phone": 6, "try_late": 3, "take_money": 2, "trespass": 1, "read": 1}
+    SLOWNESS = 0.4
 
     def __init__(self, world: "World", name: str, worker: WorkerProfile, secret: str, number: int) -> None:
         super().__init__(world, name)
@@ -29,6 +29,9 @@ class Worker(Person):
         listed = Task.objects.filter(status=Task.Status.LISTED).order_by("-pk")
         mine = listed if self.chance.random() < 0.05 else listed.filter(mode=self.worker.mode)
         found = list(mine[:8])
+        if self.chance.random() < 0.85:
+            used = set(Claim.objects.filter(worker=self.worker, task__in=found).values_list("task_id", flat=True))
+            found = [task for task in found if task.pk not in used]
         if not found:
             return "nothing is listed"
         task = self.chance.choice(found)
@@ -48,7 +51,7 @@ class Worker(Person):
         rejected = Submission.objects.filter(worker=self.worker, status=Submission.Status.REJECTED, final_at=None).order_by("-pk")
         found = list(rejected.select_related("claim__task")[:3])
         if not found:
-            return "nothing is rejected"
+            return self.claim()
         submission = self.chance.choice(found)
         return self._answer_rejection(submission, self.chance.choice(("retake", "retake", "appeal", "appeal", "waive", "nothing")))
 
@@ -59,7 +62,7 @@ class Worker(Person):
             return self._answer_rejection(self.chance.choice(found), self.chance.choice(("retake", "appeal", "waive")))
         old = list(Claim.objects.filter(worker=self.worker).select_related("task").order_by("-pk")[:4])
         if not old:
-            return "has done nothing"
+            return self.claim()
         claim = self.chance.choice(old)
         return self._hand_in(str(claim), claim.task) if self.chance.random() < 0.7 else self.post(self.secret, f"claims/{claim}/drop")
 
@@ -68,7 +71,7 @@ class Worker(Person):
         prefix = account_paths.worker_prefix(mode=self.worker.mode, worker_id=self.worker.pk)
         payable = {path: minor for path, minor in sorted(balances.guarded_under(prefix).items()) if ":payable:" in path and minor}
         if not payable:
-            return "has none"
+            return self.claim()
         path = self.chance.choice(list(payable))
         minor = int(payable[path] * self.chance.choice((0.4, 1, 1, 1.5))) or 1
         currency = account_paths.currency_of(path)
@@ -103,7 +106,7 @@ class Worker(Person):
         return self.post(self.secret, f"claims/{claim['id']}/extend", {"latitude": task.latitude, "longitude": task.longitude})
 
     def _hand_in(self, claim: str, task: Task) -> str:
-        kind = self.chance.choices((*album.SHOTS, "stolen", "far away", "negative"), (50, 18, 8, 4, 4, 4, 4, 14))[0]
+        kind = self.chance.choices((*album.SHOTS, "stolen", "far away", "negative"), (44, 16, 14, 4, 4, 4, 4, 14))[0]
         owner = (self.number + 1) % album.OWNERS if kind == "stolen" else self.number
         shot = album.shot(owner, kind if kind in album.SHOTS else "good")
         body: dict[str, object] = {
@@ -114,7 +117,18 @@ class Worker(Person):
         }
         if kind == "negative":
             body |= {"kind": "NEGATIVE", "negative_reason": self.chance.choice(("closed", "closed", "no_access"))}
-        return f"{kind} {self.post(self.secret, f'claims/{claim}/submissions', body, photos=(shot,))}"
+        return f"{kind} {self.post(self.secret, f'claims/{claim}/submissions', body, photos=(shot,), then=self._look_after)}"
+
+    def _look_after(self, answer: network.Answer) -> None:
+        if answer.status == 201:
+            for _ in range(2):
+                self.later(self.world.pace * self.chance.uniform(0.1, 4), "looks after his work", lambda: self._look(answer.body["id"]))
+
+    def _look(self, submission_id: str) -> str:
+        submission = Submission.objects.select_related("claim__task").get(pk=ids.decode("sub", submission_id))
+        if submission.status != Submission.Status.REJECTED:
+            return submission.status
+        return self._answer_rejection(submission, self.chance.choice(("retake", "retake", "appeal", "nothing")))
 
     def _answer_rejection(self, submission: Submission, choice: str) -> str:
         if choice == "retake":

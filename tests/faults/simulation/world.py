@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
@@ -22,7 +22,7 @@ from market.config.celery_app import app
 from market.payments.providers import base, registry
 from tasks import evidence
 from tasks.models import Mode
-from tests.faults.simulation import album, cast, internet, invariants, network
+from tests.faults.simulation import album, cast, internet, invariants, machines, network
 from tests.faults.simulation.bank import Bank
 from tests.faults.simulation.clock import Clock
 from verification import fingerprints, pictures, pipeline
@@ -31,7 +31,10 @@ BEAT = ("verification.sweep", "bounties.sweep", "payments.sweep", "events.delive
 RARE_BEAT = ("ledger.mark", "accounts.tidy")
 # How far the clock goes between two rounds of sweeping, once nobody acts any more: past the time without readings, retake
 # and appeal windows, a person's time, the longest deadline, all of it again, and the slowest maturity.
-LEFT_ALONE_FOR = tuple(datetime.timedelta(**span) for span in ({"minutes": 20}, {"hours": 80}, {"days": 8}, {"days": 61}, {"days": 8}, {"days": 4}, {"days": 8}, {"days": 95}))
+LEFT_ALONE_FOR = tuple(
+    datetime.timedelta(**span)
+    for span in ({"minutes": 20}, {"hours": 80}, {"days": 8}, {"days": 61}, {"days": 8}, {"days": 4}, {"days": 8}, {"days": 95})
+)
 _MOST_SWEEPS = 60
 _FULL_LOOK_EVERY = 400
 
@@ -61,14 +64,18 @@ class World:
         self.banks = {mode: self._open_bank(name, mode) for mode, name in ((Mode.TEST, "test_money"), (Mode.LIVE, "live_bank"))}
         self.maturity = datetime.timedelta(hours=self.chance.choice((0, 0, 6, 72)))
         # The usual time between two thoughts of one person.
-        self.pace = datetime.timedelta(seconds=self.chance.choice((30, 300, 1800)))
+        self.pace = datetime.timedelta(seconds=self.chance.choice((300, 1200, 4800)))
+        self.sweep_share = self.chance.choice((0.5, 1.0))
         self.bell_share = self.chance.choice((0.0, 0.5, 1.0))
-        self.outage_share = self.chance.choice((0.002, 0.01, 0.02))
+        self.outage_share = self.chance.choice((0.0, 0.003, 0.008))
         self.run = Run(seed)
         self.people: list[cast.Person] = []
         self.watch = invariants.Watch(self.banks.values(), self.internet)
         self.is_left_alone = False
+        # Whether this step may have changed a row.
+        self.is_touched = True
         self._is_in_second_process = False
+        self._is_sweep_planned = False
         self._hash = hashlib.sha256()
         app.loader.import_default_modules()
 
@@ -107,6 +114,9 @@ class World:
             return
         if job in app.tasks:
             self.network.pass_on(f"bell {job}", lambda: self._do_job(job, kwargs))
+        elif job == "gpu.work_vision":
+            host = self.chance.choice([person for person in self.people if isinstance(person, machines.VisionHost)])
+            self.network.pass_on(f"bell {job}", host.take_work)
 
     def second_process(self) -> None:
         """Let another process of the market sweep payments in the middle of a call of this one."""
@@ -121,11 +131,15 @@ class World:
         self.run.steps += 1
         if self.chance.random() < self.outage_share:
             # Nobody hears anything for a while; then everything comes at once.
-            hours = self.chance.choice((0.2, 0.5, 1, 2, 3, 24, 75, 8 * 24))
+            hours = self.chance.choice((0.1, 0.5, 1, 2, 24, 75, 8 * 24))
             self.clock.move_to(self.clock.now + datetime.timedelta(hours=hours))
             self._write("outage", f"{hours} h")
         self._do_next(self.queue.pop())
-        self._look(is_full=self.run.steps % _FULL_LOOK_EVERY == 0)
+        is_full = self.run.steps % _FULL_LOOK_EVERY == 0
+        if self.is_touched or is_full:
+            self.is_touched = False
+            self._look(is_full=is_full)
+            self._plan_sweep()
 
     def _do_next(self, waiting: network.Waiting | None) -> None:
         assert waiting is not None, "Somebody always thinks."
@@ -175,25 +189,39 @@ class World:
                 return
 
     def _plan_beat(self) -> None:
-        if self.is_left_alone:
-            return
-        job = self.chance.choice(RARE_BEAT) if self.chance.random() < 0.02 else self.chance.choice(BEAT)
-        after = self.pace * self.chance.uniform(0.02, 0.3)
+        """Ring a sweeper now and then, as beat does every second: here most of its bells would find nothing to do."""
+        job = self.chance.choice(RARE_BEAT) if self.chance.random() < 0.05 else self.chance.choice(BEAT)
 
         def beat() -> str:
             self._plan_beat()
             return self._do_job(job, {})
 
-        self.queue.plan(self.clock.now + after, f"beat {job}", beat, is_thought=True)
+        self.queue.plan(self.clock.now + self.pace * self.chance.uniform(0.1, 1), f"beat {job}", beat, is_thought=True)
+
+    def _plan_sweep(self) -> None:
+        """Let a sweeper come by soon after something has changed, mostly."""
+        if not self._is_sweep_planned and self.chance.random() < self.sweep_share:
+            self._is_sweep_planned = True
+            job = self.chance.choice(BEAT)
+            after = datetime.timedelta(seconds=self.chance.choice((1, 10, 60, 240)))
+            self.queue.plan(self.clock.now + after, f"sweep {job}", lambda: self._sweep(job), is_thought=True)
+
+    def _sweep(self, job: str) -> str:
+        self._is_sweep_planned = False
+        return self._do_job(job, {})
 
     def _do_job(self, job: str, kwargs: dict[str, str]) -> str:
+        self.is_touched = True
         app.tasks[job].run(**kwargs)
         self.run.visited[f"job {job}"] += 1
         self.run.violations += self.watch.after(job, self.clock.now)
         return "done"
 
     def _note_answer(self, request: network.Request, answer: network.Answer) -> None:
-        self.run.visited[f"{request.method} {request.route.partition('/')[0]} {answer.status}"] += 1
+        self.is_touched = True
+        if not answer.is_replay:
+            verb = request.route.rpartition("/")[2]
+            self.run.visited[f"{request.method} {verb}: {answer.word if answer.status >= 400 else 'done'}"] += 1
         self.run.violations += self.watch.heard(request, answer)
 
     def _write(self, label: str, outcome: str) -> None:
@@ -221,7 +249,7 @@ class World:
             stack.enter_context(mock.patch.object(celery.Celery, "send_task", self._send_task()))
             stack.enter_context(mock.patch.object(registry, "for_mode", lambda mode: self.banks[Mode(mode)]))
             stack.enter_context(mock.patch.object(registry, "named", self._bank_named))
-            stack.enter_context(mock.patch.object(registry, "every", lambda: list(self.banks.values())))
+            stack.enter_context(mock.patch.object(registry, "every", return_value=list(self.banks.values())))
             maturity = {bank.name: self.maturity for bank in self.banks.values()}
             stack.enter_context(mock.patch.object(rules, "DEPOSIT_MATURITY", maturity))
             # Audits are rare; here they are not.
@@ -237,13 +265,13 @@ class World:
             yield
 
     def _send_task(self) -> Callable[..., None]:
-        def send_task(_: celery.Celery, name: str, kwargs: dict[str, str] | None = None, **options: object) -> None:  # noqa: ARG001
+        def send_task(_: celery.Celery, name: str, kwargs: dict[str, str] | None = None, **options: object) -> None:
             self.ring(name, kwargs or {})
 
         return send_task
 
 
-def _in_memory(caches: dict[str, object]) -> dict[str, object]:
+def _in_memory(caches: Mapping[str, object]) -> dict[str, object]:
     """Let each cache forget with the process, and so with the seed."""
     return {name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": f"simulated {name}"} for name in caches}
 
