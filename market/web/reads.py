@@ -15,6 +15,7 @@ from market.web import positions, reasons
 from tasks import geo
 from tasks import queries as task_queries
 from tasks.kinds import photo
+from tasks.leases import LeaseState
 from tasks.models import Claim, Submission, Task, WorkerProfile
 from verification.models import CheckRun, Review, Verdict
 
@@ -124,6 +125,12 @@ def words_of_reviewer(submission: Submission) -> str:
     """Return the reason that the last person who decided about it gave."""
     decided = submission.reviews.exclude(decision="").exclude(kind=Review.Kind.AUDIT).order_by("-decided_at").first()
     return decided.reason if decided else ""
+
+
+def review_due_at(submission: Submission, *, now: datetime.datetime) -> datetime.datetime | None:
+    """Return when the clock decides what a person has not; None where nobody is asked, or the clock is about to."""
+    waiting = submission.reviews.filter(decision="", lease_state__in=(LeaseState.READY, LeaseState.LEASED), due_at__gt=now)
+    return waiting.order_by("due_at").values_list("due_at", flat=True).first()
 
 
 def last_submission_of(claim: Claim) -> Submission | None:

@@ -80,6 +80,7 @@ def _page(request: HttpRequest, submission: Submission, *, error: str = "", stat
         "verdict": verdict,
         "reviewers_words": reads.words_of_reviewer(submission) if is_decided else "",
         "is_decided": is_decided,
+        "review_due_at": None if is_decided else reads.review_due_at(submission, now=now),
         "is_due": settlement is not None and settlement.matures_at is not None and settlement.matures_at <= now,
         "is_paid": settlement is not None and settlement.worker_minor > 0,
         "pay": Money(settlement.worker_minor, settlement.currency) if settlement else _awaited(submission),

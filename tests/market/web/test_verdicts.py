@@ -1,18 +1,20 @@
 """After the verdict: its points in words, the retake, the appeal, giving in, and the money's state."""
 
+import datetime
+
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from market.accounts.models import Agent, User
-from market.bounties import maturing, settlement
+from market.bounties import judging, maturing, settlement
 from market.bounties.models import Appeal
 from tasks import clock
 from tasks.models import Claim, Submission, WorkerProfile
 from tests import people, stories
-from verification import verdicts
-from verification.models import CheckRun
+from verification import reviews, verdicts
+from verification.models import Case, CheckRun, Review
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +36,26 @@ def test_waits_and_looks_again_without_a_script(client: Client, submission: Subm
     assert "Checking your photo" in page
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
     assert "<strong>$10.00</strong> is held for you" in page
+
+
+def test_says_until_when_a_person_decides(client: Client, submission: Submission) -> None:
+    now = clock.now()
+    Case.objects.update(stage=Case.Stage.REVIEW, lease_state="DONE")
+    review = reviews.open_review(submission=submission, kind=Review.Kind.FIRST, now=now)
+    judging.show_in_review(now=now)
+    until = f'<time datetime="{(now + datetime.timedelta(days=7)).isoformat(timespec="seconds")}" data-until>in 7 days</time>'
+    assert f"It is decided {until} at the latest; if nobody could tell by then, it is not paid." in _page(client, submission)
+    # The clock is about to decide: no time is left to name.
+    Review.objects.filter(pk=review.pk).update(due_at=now)
+    assert "at the latest" not in _page(client, submission)
+
+
+def test_says_until_when_an_appeal_is_decided(client: Client, submission: Submission) -> None:
+    now = clock.now()
+    stories.settle(submission, "REJECTED", now=now)
+    stories.appeal(submission, now=now)
+    until = f'<time datetime="{(now + datetime.timedelta(days=7)).isoformat(timespec="seconds")}" data-until>in 7 days</time>'
+    assert f"If nobody has by then, you are paid {until}." in _page(client, submission)
 
 
 def test_acceptance_shows_the_money(client: Client, submission: Submission) -> None:
