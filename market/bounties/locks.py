@@ -20,10 +20,10 @@ def lock_bounty(bounty_id: uuid.UUID) -> Bounty:
     Raises:
         NoBounty: there is none.
     """
-    bounty = Bounty.objects.select_for_update(no_key=True, of=("self",)).select_related("task", "agent").filter(pk=bounty_id).first()
-    if bounty is None:
+    if not Bounty.objects.select_for_update(no_key=True).filter(pk=bounty_id).values("pk"):
         raise NoBounty(f"No bounty {bounty_id}.")
-    return bounty
+    # By a statement of its own: one that waited for the lock brings task and agent as they were before it waited.
+    return Bounty.objects.select_related("task", "agent").get(pk=bounty_id)
 
 
 def lock_bounty_of_task(task_id: uuid.UUID) -> Bounty:
