@@ -1,0 +1,273 @@
+"""Races of two steps on two real connections, judged by what the same two come to one after the other, in either order."""
+
+import contextlib
+import inspect
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+
+from market.accounts.models import Agent
+from market.bounties.models import Bounty
+from market.escrow.models import Hold
+from market.ledger import audit
+from market.payments.models import Deposit, Payout
+from tasks.leases import LeaseState
+from tasks.models import Claim, Slot, Submission
+from tests import people
+from tests.faults import campaign
+from tests.faults.race_scenes import Scene, Seen, first_difference
+from tests.faults.transitions import STATES, State, Step
+
+# So long, and before so late a statement, is one of the two held up, so that they meet in every way; often it is not at all.
+_MOST_PAUSE_S, _LAST_STATEMENT = 0.006, 24
+_TIMEOUT_S = 60
+
+# Claims pass over rows that a rival's open transaction holds, so a slot that is being withdrawn counts as taken.
+_SAME = {"AllTaken": "no free slot", "NotListed": "no free slot"}
+
+# A slot's lease is a claim: it is taken, let go and done, and taken out when its bounty closes.
+_SLOT_EDGES = {
+    (LeaseState.READY, LeaseState.LEASED),
+    (LeaseState.LEASED, LeaseState.READY),
+    (LeaseState.LEASED, LeaseState.DONE),
+    (LeaseState.READY, LeaseState.DEAD),
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """What two steps came to: what each caller was told, and what can be seen afterwards."""
+
+    told: tuple[str, str]
+    seen: Seen
+
+
+def every_edge() -> set[str]:
+    """Return the legal edges of all that is raced, as `watched` notes them."""
+    edges = {f"{Slot._meta.db_table} {old.value}>{new.value}" for old, new in _SLOT_EDGES}
+    for model in (Bounty, Claim, Submission, Hold, Payout, Deposit):
+        edges |= {f"{model._meta.db_table} {old.value}>{new.value}" for old, targets in model.EDGES.items() for new in targets}
+    return edges
+
+
+class Racers:
+    """Two threads with a connection each, which begin at the same moment."""
+
+    def __init__(self) -> None:
+        self._lanes = [ThreadPoolExecutor(1), ThreadPoolExecutor(1)]
+        self._start = threading.Barrier(2, timeout=_TIMEOUT_S)
+        self._pauses: dict[int, tuple[int, float]] = {}
+
+    def __enter__(self) -> "Racers":
+        for lane in self._lanes:
+            lane.submit(self._open).result(_TIMEOUT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            # Not ``connection.close``: that would be this thread's.
+            lane.submit(lambda: connection.close()).result(_TIMEOUT_S)
+            lane.shutdown()
+
+    def race(self, scene: Scene, steps: tuple[Step, Step], chance: random.Random) -> tuple[str, str]:
+        """Run both at once; return what each caller is told."""
+        lanes = chance.sample(self._lanes, 2)
+        runs = [lane.submit(self._run, step, scene, _pause(chance)) for lane, step in zip(lanes, steps, strict=True)]
+        first, second = (run.result(_TIMEOUT_S) for run in runs)
+        return first, second
+
+    def _open(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET races.is_watched = 'on'")
+        # For as long as the connection lives.
+        connection.execute_wrappers.append(self._hold_up)
+
+    def _run(self, step: Step, scene: Scene, pause: tuple[int, float]) -> str:
+        self._pauses[threading.get_ident()] = pause
+        self._start.wait()
+        return Running(step, scene).finish()
+
+    def _hold_up(self, execute: Callable[..., Any], sql: str, params: object, many: bool, context: dict[str, Any]) -> Any:
+        left, pause_s = self._pauses.get(threading.get_ident(), (-1, 0.0))
+        self._pauses[threading.get_ident()] = (left - 1, pause_s)
+        if left == 0:
+            time.sleep(pause_s)
+        return execute(sql, params, many, context)
+
+
+def _pause(chance: random.Random) -> tuple[int, float]:
+    if chance.random() < 0.4:
+        return -1, 0.0
+    return chance.randrange(_LAST_STATEMENT), chance.uniform(0.0005, _MOST_PAUSE_S)
+
+
+class Running:
+    """A step on its way through its transactions."""
+
+    def __init__(self, step: Step, scene: Scene) -> None:
+        self._step, self._scene = step, scene
+        self._parts: Generator[None, None, object] | None = None
+        # What its caller learns; empty as long as it runs.
+        self.told = ""
+
+    def go_on(self) -> None:
+        """Do the next transaction."""
+        try:
+            if self._parts is None:
+                result = self._step(self._scene)
+                if not isinstance(result, Generator):
+                    self.told = _words(result)
+                    return
+                self._parts = result
+            next(self._parts)
+        except StopIteration as end:
+            self.told = _words(end.value)
+        except ExceptionGroup as errors:
+            self.told = repr(errors)
+        except Exception as error:  # What was raised is an outcome here; one of the database's is never a serial one.
+            name = type(error).__name__
+            self.told = _SAME.get(name, name)
+
+    def finish(self) -> str:
+        """Do all that is left, and return what the caller learns."""
+        while not self.told:
+            self.go_on()
+        return self.told
+
+
+def _words(result: object) -> str:
+    if isinstance(result, Model):
+        words = [getattr(result, name, "") for name in ("status", "kind", "outcome", "version", "number")]
+        return " ".join([type(result).__name__, *(str(word) for word in words if word)])
+    return str(result)
+
+
+class SerialEnds:
+    """The ends of two steps one after the other, in every order of their transactions, each found out when it is asked for."""
+
+    def __init__(self, state: State, agent: Agent, steps: tuple[Step, Step]) -> None:
+        self._state, self._agent, self._steps = state, agent, steps
+        parts = [place for place, step in enumerate(steps) for _ in range(2 if inspect.isgeneratorfunction(step) else 1)]
+        orders = sorted(set(itertools.permutations(parts)), key=lambda order: sum(one != other for one, other in itertools.pairwise(order)))
+        # Of two that are the same nobody can tell which was first.
+        self._orders = iter([order for order in orders if steps[0] is not steps[1] or order[0] == 0])
+        self.known: list[End] = []
+
+    def __contains__(self, end: End) -> bool:
+        while end not in self.known:
+            order = next(self._orders, None)
+            if order is None:
+                return False
+            self.known += self._ends_of(order)
+        return True
+
+    def _ends_of(self, order: Sequence[int]) -> list[End]:
+        scene = self._state.make(self._agent).begin()
+        running = [Running(step, scene) for step in self._steps]
+        for place in order:
+            if not running[place].told:
+                running[place].go_on()
+        end = look(self._state, scene, (running[0].finish(), running[1].finish()))
+        return [end, End((end.told[1], end.told[0]), end.seen)] if self._steps[0] is self._steps[1] else [end]
+
+
+def look(state: State, scene: Scene, told: tuple[str, str]) -> End:
+    """Let the sweeper end what was left to him, and return what there is to see."""
+    if state.after is not None:
+        Running(state.after, scene).finish()
+    return End(told, scene.seen())
+
+
+def run_pair(name: str, steps: tuple[Step, Step], *, agent: Agent, racers: Racers, chance: random.Random, rounds: int) -> list[str]:
+    """Race two steps ``rounds`` times; return in words every end that no serial order has, and every fault of the books."""
+    state = STATES[name]
+    title = f"{name}: {steps[0].__name__} x {steps[1].__name__}"
+    serial = SerialEnds(state, agent, steps)
+    found = []
+    for number in range(rounds):
+        scene = state.make(agent).begin()
+        end = look(state, scene, racers.race(scene, steps, chance))
+        if end not in serial:
+            found.append(f"{title}, round {number}: {_difference(end, serial.known)}")
+    return found + [f"{title}: {breach}" for breach in audit.audit().breaches]
+
+
+def _difference(end: End, serial: Sequence[End]) -> str:
+    alike = [one.seen for one in serial if one.told == end.told]
+    if alike:
+        return f"told {end.told}, {first_difference(end.seen, alike)}"
+    return f"told {end.told}, one after the other {' or '.join(sorted({str(one.told) for one in serial}))}"
+
+
+def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), share: float = 1.0) -> campaign.Report:
+    """Race the pairs of the states that are named: every step with itself, of the others a share.
+
+    Where all states are named, an edge of a status that no race took is a violation as well.
+    """
+    report = campaign.Report()
+    edges: set[str] = set()
+    with watched(), Racers() as racers:
+        for name in names:
+            agent = people.open_agent()
+            people.top_up(agent, "1000000.00")
+            for steps in STATES[name].pairs():
+                # Of the pair's own, so that it goes the same whatever is raced besides.
+                chance = random.Random(f"{seed} {name} {steps[0].__name__} {steps[1].__name__}")
+                if steps[0] is steps[1] or chance.random() < share:
+                    report.violations += run_pair(name, steps, agent=agent, racers=racers, chance=chance, rounds=rounds)
+                    report.count("pairs")
+                    report.count("races", rounds)
+        edges |= taken_edges()
+    report.figures["states"] = len(names)
+    report.figures["edges of a status taken in a race"] = len(edges)
+    if set(names) == set(STATES):
+        report.violations += [f"no raced transition takes {edge}" for edge in sorted(every_edge() - edges)]
+    report.violations = [f"seed {seed}, {violation}" for violation in report.violations]
+    return report
+
+
+_NOTE_EDGE = """
+CREATE OR REPLACE FUNCTION note_raced_edge() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('races.is_watched', true) = 'on' THEN
+        INSERT INTO raced_edge
+        SELECT TG_TABLE_NAME || ' ' || (to_jsonb(OLD) ->> TG_ARGV[0]) || '>' || (to_jsonb(NEW) ->> TG_ARGV[0]);
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Note every change of a status that racers commit, as long as this lasts."""
+    columns = dict.fromkeys((Bounty, Claim, Submission, Hold, Payout, Deposit), "status") | {Slot: "lease_state"}
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE raced_edge (edge text NOT NULL)")
+        cursor.execute(_NOTE_EDGE)
+        for model, column in columns.items():
+            cursor.execute(
+                f"CREATE TRIGGER raced_edge_is_noted AFTER UPDATE ON {model._meta.db_table} FOR EACH ROW"
+                f" WHEN (OLD.{column} IS DISTINCT FROM NEW.{column}) EXECUTE FUNCTION note_raced_edge('{column}')"
+            )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION note_raced_edge CASCADE")
+            cursor.execute("DROP TABLE raced_edge")
+
+
+def taken_edges() -> set[str]:
+    """Return the edges that were noted so far, each once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT edge FROM raced_edge")
+        return {edge for (edge,) in cursor.fetchall()}

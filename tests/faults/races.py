@@ -1,0 +1,29 @@
+"""``python -m tests.faults.races``: every two transitions that may meet, at the same moment; or a stampede of claimants.
+
+The table of states and transitions is `tests.faults.transitions`; how a race is judged is told in `tests.faults.pairs`.
+"""
+
+import argparse
+
+from tests.faults import campaign
+
+
+def _run(options: argparse.Namespace) -> campaign.Report:
+    # Models can be imported once Django is set up, which the command does.
+    from tests.faults import pairs, transitions
+
+    return pairs.race_all(seed=options.seed, rounds=options.rounds, names=options.state or tuple(transitions.STATES))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", action="append", help="race only from the state of this name; may be repeated")
+
+
+if __name__ == "__main__":
+    campaign.command(
+        "tests.faults.races",
+        description="Race every pair of transitions from every state, on two real connections.",
+        rounds=1_000,
+        run=_run,
+        add_arguments=_add_arguments,
+    )
