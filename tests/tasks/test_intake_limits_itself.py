@@ -55,6 +55,7 @@ def header_of(raw: bytes) -> dict[str, object]:
         pytest.param(lambda: hostile.png(7_000, 7_000, bits=8, colour=2), id="49 megapixels of png"),
         pytest.param(lambda: hostile.png(7_000, 7_000, bits=16), id="49 megapixels of 16 bit"),
         pytest.param(lambda: plain(8_000, 6_000, "JPEG"), id="48 megapixels of jpeg"),
+        pytest.param(lambda: plain(8_000, 6_000, "WEBP", method=0), id="48 megapixels of webp"),
     ],
 )
 def test_stays_below_512_mb(make: Callable[[], bytes], tmp_path: Path) -> None:
