@@ -35,9 +35,13 @@ class MediaView(base.ApiView):
             file = viewing.open_for_user(link=link, user=viewer)
         else:
             raise problems.NoViewer("Neither an API key nor a session was sent.")
-        if link.variant == "preview":
-            return respond(evidence.open_preview(file.display_sha256), content_type="image/jpeg", name=f"{file}-preview.jpg")
-        return respond(evidence.open_display(file.display_sha256), content_type="image/jpeg", name=f"{file}.jpg")
+        try:
+            if link.variant == "preview":
+                return respond(evidence.open_preview(file.display_sha256), content_type="image/jpeg", name=f"{file}-preview.jpg")
+            return respond(evidence.open_display(file.display_sha256), content_type="image/jpeg", name=f"{file}.jpg")
+        except FileNotFoundError:
+            # Erased: the row is kept for its digests.
+            raise media_links.BadLink("This link has ended or was made for another viewer.") from None
 
 
 def respond(content: BinaryIO, *, content_type: str, name: str) -> FileResponse:

@@ -5,6 +5,7 @@ import io
 
 import pytest
 import time_machine
+from django.core.files.storage import default_storage
 from django.test import Client
 from PIL import Image
 
@@ -86,6 +87,12 @@ def test_ends_with_the_key(submission: Submission, as_worker: Caller) -> None:
     url = link(as_worker, submission)
     keys.revoke(key=ApiKey.objects.get(secret_sha256=keys.digest(as_worker.secret)), now=clock.now())
     as_worker.get(url).refused(401, "api_key_refused")
+
+
+def test_ends_with_the_file(submission: Submission, as_worker: Caller) -> None:
+    url = link(as_worker, submission)
+    default_storage.delete(evidence.display_name(submission.evidence.get().display_sha256))
+    as_worker.get(url).refused(403, "link_ended")
 
 
 def test_breaks_with_every_character(submission: Submission, as_worker: Caller) -> None:
