@@ -37,7 +37,7 @@ from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
 from tests import people, stories
 from tests.faults import sweepers
 from tests.market.payments import purses
-from verification import reviews, verdicts
+from verification import dispatch, reviews, verdicts
 from verification.models import Review, Verdict
 
 # More than this many open bounties are not posted, so that what is left at the end stays small.
@@ -435,14 +435,7 @@ def gather_cast(*, webhook_url: str, now: datetime.datetime) -> Cast:
     for agent in agents:
         people.top_up(agent, "1000000.00")
     delivery.add_endpoint(agent=agents[0], url=webhook_url)
-    # Reads the rules of words and places into memory, once for all who are forked from here.
-    posting.quote(
-        agent=agents[0],
-        key=people.key_of(agents[0]),
-        terms_input=stories.photo_terms(),
-        offer_input=stories.offer(now=now),
-        now=now,
-    )
+    _warm_up(agents[0], now)
     workers = [people.open_worker(f"worker-{number}", accepted_count=ACCEPTED_BEFORE) for number in range(24)]
     for worker in workers:
         purses.earn(worker, PAYABLE_BEFORE_MINOR)
@@ -451,3 +444,9 @@ def gather_cast(*, webhook_url: str, now: datetime.datetime) -> Cast:
         )
     verifiers = [User.objects.create_user(username=f"verifier-{number}", is_staff=True) for number in range(2)]
     return Cast(agents, workers, verifiers, now)
+
+
+def _warm_up(agent: Agent, now: datetime.datetime) -> None:
+    """Read the rules of words and places, and what it takes to ring a bell, once for all who are forked from here."""
+    posting.quote(agent=agent, key=people.key_of(agent), terms_input=stories.photo_terms(), offer_input=stories.offer(now=now), now=now)
+    dispatch.nudge_verdicts()

@@ -4,7 +4,6 @@ A path runs in a forked child that exits before or after one SQL statement, COMM
 is done again, the sweepers work, and the whole database is compared with that of a run without a crash.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import json
@@ -13,7 +12,7 @@ import random
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from tests.faults import campaign, forking, money_paths, states, sweepers
 from tests.market.events import listener
 
 CRASHED = 71
-# When what follows a crash is swept: everything that waits for seconds or minutes is due.
-_SWEPT_AFTER = datetime.timedelta(minutes=5)
+# When what follows a crash is swept: at once, and when everything that waits for seconds or minutes is due.
+_SWEPT_AFTER = (datetime.timedelta(0), datetime.timedelta(minutes=5))
 _VERB = re.compile(r'^\W*(\w+)(?:.*?(?:FROM|INTO|UPDATE|SAVEPOINT)\s+"?(\w+))?', re.IGNORECASE | re.DOTALL)
 
 
@@ -101,8 +100,8 @@ class _Proof:
     request: money_paths.Request
     start: states.State
     files: list[str]
-    labels: list[str]
-    answer: str
+    labels: list[str] = dataclasses.field(default_factory=list)
+    answer: str = ""
     end: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     # States after a crash from which the way to the end was shown already: what follows depends on the rows alone.
     shown: set[str] = dataclasses.field(default_factory=set)
@@ -144,19 +143,19 @@ def _choose(points: list[Point], most: int, chance: random.Random) -> list[Point
 
 
 def _without_crash(path: money_paths.Path, request: money_paths.Request, report: campaign.Report) -> _Proof:
-    start, files = states.read(), _files()
-    # Once in this process: what it keeps in memory from now on, every child has from the beginning.
-    request()
-    states.put_back(start, over=states.read())
-    told = _in_child(request, Tripwire(None))
-    assert told is not None, f"{path.name}: the request fails without a crash."
-    proof = _Proof(path, request, start, files, told["labels"], told["answer"])
+    proof = _Proof(path, request, states.read(), _files())
+    # In this process: what it keeps in memory from now on, every child has from the beginning.
+    proof.answer = request()
     _sweep(path)
     proof.end = _end_of(proof)
     report.violations += [f"{path.name}: without a crash: {breach}" for breach in _broken()]
     request()
     _sweep(path)
     report.violations += [f"{path.name}: the repeat changed {line}" for line in states.differences(_end_of(proof), proof.end)]
+    _start_again(proof)
+    labels = _in_child(request, Tripwire(None))
+    assert labels is not None, f"{path.name}: the request ends without a crash as if it had crashed."
+    proof.labels = labels
     _start_again(proof)
     return proof
 
@@ -194,7 +193,8 @@ def _start_again(proof: _Proof) -> None:
 
 
 def _sweep(path: money_paths.Path) -> None:
-    sweepers.sweep_until_quiet(now=path.at + _SWEPT_AFTER)
+    for span in _SWEPT_AFTER:
+        sweepers.sweep_until_quiet(now=path.at + span)
 
 
 def _broken() -> list[str]:
@@ -215,24 +215,19 @@ def _files() -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
-def _in_child(request: money_paths.Request, tripwire: Tripwire) -> dict[str, Any] | None:
-    """Run the request in a child; return its steps and its answer, or None where it crashed."""
-    with _told() as letter:
+def _in_child(request: money_paths.Request, tripwire: Tripwire) -> list[str] | None:
+    """Run the request in a child; return the labels of its steps, or None where it crashed."""
+    with tempfile.TemporaryDirectory() as folder:
+        letter = Path(folder) / "labels.json"
 
         def work() -> None:
             tripwire.lay()
-            answer = request()
-            letter.write_text(json.dumps({"labels": tripwire.labels, "answer": answer}), encoding="utf-8")
+            request()
+            letter.write_text(json.dumps(tripwire.labels), encoding="utf-8")
 
         status = forking.wait(forking.fork(work))
         if status == CRASHED:
             return None
         assert status == 0, f"The child ended with status {status}; it printed why."
-        told: dict[str, Any] = json.loads(letter.read_text(encoding="utf-8"))
-        return told
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "told.json"
+        labels: list[str] = json.loads(letter.read_text(encoding="utf-8"))
+        return labels

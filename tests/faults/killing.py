@@ -32,8 +32,8 @@ PEOPLE, JOBS = 4, 2
 # A job is killed as often as this many people are not: it takes longer.
 _PEOPLE_WEIGHT = 2
 # From one kill to the next: so many things are done, and then so many seconds pass at most.
-_DEEDS_BETWEEN = (1, 3)
-_LONGEST_WAIT_S = 0.02
+_DEEDS_BETWEEN = (0, 2)
+_LONGEST_WAIT_S = 0.01
 # One kill in so many ends every lease, those of the living too.
 _LEASES_LAPSE_EVERY = 20
 # When what is left is swept: now, after the longest claim, appeal window, appeal, and after the appeal of a retake.

@@ -27,9 +27,8 @@ def test_ends_as_without_a_crash_wherever_the_process_ends() -> None:
     assert report.figures["points"] == 2 * len(money_paths.PATHS)
 
 
-@pytest.mark.parametrize("name", ["fund", "accept the only slot"])
-def test_every_point_of_what_holds_and_pays(name: str) -> None:
-    report = crashing.run(seed=1, names=[name])
+def test_every_point_of_holding_the_money() -> None:
+    report = crashing.run(seed=1, names=["fund"])
     assert report.violations == []
     assert int(report.figures["points"]) > 40
 
@@ -75,6 +74,6 @@ def send_after_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finds_what_is_planted(plant: Plant, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each does no harm as long as nothing crashes."""
     plant(monkeypatch)
-    report = crashing.run(seed=1, most_points=12, names=[name])
+    report = crashing.run(seed=1, most_points=6, names=[name])
     assert report.violations
     assert all(" step " in violation for violation in report.violations)
