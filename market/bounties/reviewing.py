@@ -42,6 +42,8 @@ def decide_as_poster(*, submission: Submission, agent: Agent, is_accepted: bool,
     rejected = {} if is_accepted else {criterion: outcome}
 
     def work() -> Verdict:
+        # First, so that of the same decision sent twice at once the second finds what the first one did.
+        locks.lock_bounty(bounty.pk)
         earlier = _earlier(submission, outcome)
         return earlier or _decide(submission.pk, outcome, Verdict.Decider.POSTER, rejected, now)
 
