@@ -93,12 +93,15 @@ def complete(
     run = VisionRun.objects.filter(pk=run_id, leased_by_key=key_id).first()
     if run is None:
         raise NoRun(f"No vision run {run_id} was handed to this key.")
-    if run.lease_state == leases.LeaseState.DONE and run.token == token:
+    if _is_done(run, token):
         return
     checked = shapes.parse(readings=readings, phrases=len(run.params["phrases"]), model_hash=model_hash, preprocessing=preprocessing)
     with transaction.atomic():
         # The case first: two runs of one case must not each take the other for unfinished.
         Case.objects.select_for_update(no_key=True).get(pk=run.case_id)
+        run.refresh_from_db()
+        if _is_done(run, token):
+            return  # The same came twice at once, and the other was first.
         VisionRun.objects.filter(leased_by_key=key_id).finish(
             pk=run_id,
             token=token,
@@ -138,6 +141,10 @@ def sweep() -> None:
     _go_on(list(waiting.values_list("pk", flat=True)[:100]))
     if VisionRun.objects.filter(lease_state=leases.LeaseState.READY, available_at__lte=Now()).exists():
         dispatch.ring_vision()
+
+
+def _is_done(run: VisionRun, token: int) -> bool:
+    return run.lease_state == leases.LeaseState.DONE and run.token == token
 
 
 def _go_on(case_ids: list[uuid.UUID]) -> None:

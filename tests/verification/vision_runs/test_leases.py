@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from tasks import clock, leases
 from tests import racing
+from tests.market import in_turn
 from tests.verification import photographs, scenes
 from verification import readings, vision_runs
 from verification.models import Case, VisionRun
@@ -165,4 +166,12 @@ def test_goes_on_when_the_last_two_are_completed_at_once() -> None:
     runs = scenes.lease(4)
     results = racing.together([functools.partial(complete, run) for run in runs])
     assert results == [None] * 4
+    assert Case.objects.get().stage == Case.Stage.DECIDE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_takes_the_same_readings_twice_at_once() -> None:
+    scenes.advance(scenes.hand_in())
+    [run] = scenes.lease(1)
+    assert in_turn.second_waits_for(functools.partial(complete, run), functools.partial(complete, run)) == [None, None]
     assert Case.objects.get().stage == Case.Stage.DECIDE
