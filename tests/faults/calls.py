@@ -6,7 +6,7 @@ import io
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,13 +57,14 @@ class Call:
         if self.method != "POST":
             return b""
         body = self.other_body if is_other else self.body
-        return form_of(body, self.photo) if self.photo else json.dumps(body).encode()
+        return form_of(body.items(), self.photo) if self.photo else json.dumps(body).encode()
 
 
-def form_of(texts: Mapping[str, object], photo: bytes) -> bytes:
-    """Write a form with one photo."""
-    parts = [f'name="{name}"\r\n\r\n{text}'.encode() for name, text in texts.items()]
-    parts.append(b'name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + photo)
+def form_of(texts: Iterable[tuple[str, object]], photo: bytes | None) -> bytes:
+    """Write a form, with a photo or without."""
+    parts = [f'name="{name}"\r\n\r\n{text}'.encode("utf-8", "surrogatepass") for name, text in texts]
+    if photo is not None:
+        parts.append(b'name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + photo)
     head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; ".encode()
     return b"".join(head + part + b"\r\n" for part in parts) + f"--{BOUNDARY}--\r\n".encode()
 
