@@ -8,7 +8,7 @@ import logging
 import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -155,11 +155,13 @@ _EVERY = re.compile("")
 _NEAR = ("agent", "worker", "photographer", "operator")
 
 
-def everything(scene: Scene, submission: "Submission", paths: list[str], *, which: re.Pattern[str]) -> Iterator[Heard]:
+def everything(
+    scene: Scene, submission: "Submission", paths: list[str], *, which: re.Pattern[str], who: Sequence[str] = _NEAR
+) -> Iterator[Heard]:
     """Ask the routes that answer to a GET, and follow every link to a photo that stands in an answer."""
     routes = [path for path in addresses(scene, submission) if which.match(path)] + paths
     for role, client, headers in askers(scene):
-        if which is not _EVERY and role not in _NEAR:
+        if which is not _EVERY and role not in who:
             continue
         for path in routes:
             if path.startswith("/v1/") == (role in scene.sessions):
@@ -287,7 +289,7 @@ def _serve_batch(report: campaign.Report, scene: Scene, batch: list[Photo], wher
     submission = Submission.objects.get(claim=scene.claim)
     originals = leased(scene, submission)
     _fetch_originals(report, scene, batch, originals, where)
-    answers += everything(scene, submission, [], which=_SUBMISSION)
+    answers += everything(scene, submission, [], which=_SUBMISSION, who=("agent", "photographer"))
     stories.settle(submission, "REJECTED")
     stories.appeal(submission)
     feed.sequence()
@@ -295,7 +297,7 @@ def _serve_batch(report: campaign.Report, scene: Scene, batch: list[Photo], wher
     answers += everything(scene, submission, list(originals.values()), which=_EVERY if is_wide else _STORY)
     stories.decide_appeal(submission, User.objects.get(pk=scene.sessions["operator"].session["_auth_user_id"]), "ACCEPTED")
     # Paid: the poster sees the whole copy instead of the preview, and there is a receipt.
-    answers += everything(scene, submission, [], which=_SUBMISSION)
+    answers += everything(scene, submission, [], which=_SUBMISSION, who=("agent",))
     for answer in answers:
         _search(report, answer, batch, where)
     shown = [answer for answer in answers if answer.content_type == "image/jpeg"]
