@@ -72,9 +72,10 @@ def form_of(texts: Iterable[tuple[str, object]], photo: bytes | None) -> bytes:
 class Cast:
     """Who calls, and makers of what they call about. An agent with much money, a machine that is trusted, new workers."""
 
-    def __init__(self) -> None:
-        self.agent = people.open_agent("caller")
-        people.top_up(self.agent, "90000.00")
+    def __init__(self, agent: Agent | None = None) -> None:
+        self.agent = agent or people.open_agent("caller")
+        if agent is None:
+            people.top_up(self.agent, "90000.00")
         self.operator = people.open_user("operator")
 
     def call(self, route: str, method: str) -> Call:
@@ -100,13 +101,13 @@ class Cast:
         """Open a bounty."""
         return stories.post_photo_bounty(self.agent, **terms)  # type: ignore[arg-type]
 
-    def claim(self, **terms: object) -> Claim:
-        """Let a new worker claim a new bounty."""
-        return stories.claim(self.bounty(**terms), people.open_worker())
+    def claim(self, worker: WorkerProfile | None = None, **terms: object) -> Claim:
+        """Let a worker, or a new one, claim a new bounty."""
+        return stories.claim(self.bounty(**terms), worker or people.open_worker())
 
-    def waiting_for_poster(self) -> Submission:
+    def waiting_for_poster(self, worker: WorkerProfile | None = None) -> Submission:
         """Leave a submission to its poster's decision."""
-        submission = stories.submit(self.claim(poster_review_window_s=3600))
+        submission = stories.submit(self.claim(worker, poster_review_window_s=3600))
         Case.objects.filter(pk=submission.pk).update(
             stage=Case.Stage.REVIEW, lease_state="DONE", machine_outcome="ACCEPTED", machine_decided_at=clock.now()
         )

@@ -1,17 +1,23 @@
 """Who may call what, for every route of the URL configuration: a route without an entry fails, a foreign object is not found."""
 
+from collections.abc import Callable
+
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.test import Client
 from django.urls import URLPattern
 
 from market.accounts import keys
-from market.accounts.models import Agent, User
+from market.accounts.models import Agent, ApiKey, User
 from market.api import urls
+from market.bounties import cancellation, claiming
 from market.events import delivery, feed
 from market.events.models import Delivery
-from tasks import evidence
+from tasks import clock, evidence
 from tasks.models import WorkerProfile
 from tests import people, photographs, stories
+from tests.faults import calls
 from tests.market.api.caller import Answer, Caller, calling_as
 from verification import vision_runs
 from verification.models import Case, VisionRun
@@ -19,52 +25,54 @@ from verification.models import Case, VisionRun
 pytestmark = pytest.mark.django_db
 
 ROLES = ["nobody", "agent", "other_agent", "live_agent", "worker", "other_worker", "live_worker", "machine", "other_machine"]
+# A key that was revoked; and no key, but a session of the pages: the worker's own, one that has ended, an operator's.
+ROLES += ["revoked", "worker_session", "ended_session", "operator_session"]
 # Columns as in ROLES; "yes" is any answer but 401, 403 and 404.
 MATRIX = {
-    ("bounties", "GET"): "401 yes yes yes 403 403 403 403 403",
-    ("bounties", "POST"): "401 yes yes yes 403 403 403 403 403",
-    ("bounty", "GET"): "401 yes 404 404 403 403 403 403 403",
-    ("bounty-fund", "POST"): "401 yes 404 404 403 403 403 403 403",
-    ("bounty-cancel", "POST"): "401 yes 404 404 403 403 403 403 403",
-    ("bounty-improve", "POST"): "401 yes 404 404 403 403 403 403 403",
-    ("bounty-submissions", "GET"): "401 yes 404 404 403 403 403 403 403",
-    ("submission", "GET"): "401 yes 404 404 yes 404 404 403 403",
-    ("submission-review", "POST"): "401 yes 404 404 403 403 403 403 403",
-    ("submission-appeal", "POST"): "401 403 403 403 yes 404 404 403 403",
-    ("submission-waive", "POST"): "401 403 403 403 yes 404 404 403 403",
-    ("submission-receipt", "GET"): "401 404 404 404 404 404 404 403 403",
-    ("tasks", "GET"): "401 403 403 403 yes yes 403 403 403",
-    ("task", "GET"): "401 403 403 403 yes yes 403 403 403",
-    ("task-claims", "POST"): "401 403 403 403 yes yes 403 403 403",
-    ("claims", "GET"): "401 403 403 403 yes yes 403 403 403",
-    ("claim", "GET"): "401 403 403 403 yes 404 403 403 403",
-    ("claim-extend", "POST"): "401 403 403 403 yes 404 403 403 403",
-    ("claim-drop", "POST"): "401 403 403 403 yes 404 403 403 403",
-    ("claim-submissions", "POST"): "401 403 403 403 yes 404 403 403 403",
-    ("balance", "GET"): "401 yes yes yes yes yes 403 403 403",
-    ("deposits", "GET"): "401 yes yes yes 403 403 403 403 403",
-    ("deposits", "POST"): "401 yes yes yes 403 403 403 403 403",
-    ("payouts", "GET"): "401 403 403 403 yes yes 403 403 403",
-    ("payouts", "POST"): "401 403 403 403 yes yes 403 403 403",
-    ("events", "GET"): "401 yes yes yes 403 403 403 403 403",
-    ("webhook-endpoints", "GET"): "401 yes yes yes 403 403 403 403 403",
-    ("webhook-endpoints", "POST"): "401 yes yes yes 403 403 403 403 403",
-    ("webhook-endpoint", "GET"): "401 yes 404 404 403 403 403 403 403",
-    ("webhook-endpoint", "DELETE"): "401 yes 404 404 403 403 403 403 403",
-    ("deliveries", "GET"): "401 yes 404 404 403 403 403 403 403",
-    ("delivery-resend", "POST"): "401 yes 404 404 403 403 403 403 403",
-    ("leases", "POST"): "401 403 403 403 403 403 403 yes yes",
+    ("bounties", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("bounties", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("bounty", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("bounty-fund", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("bounty-cancel", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("bounty-improve", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("bounty-submissions", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("submission", "GET"): "401 yes 404 404 yes 404 404 403 403 401 401 401 401",
+    ("submission-review", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("submission-appeal", "POST"): "401 403 403 403 yes 404 404 403 403 401 401 401 401",
+    ("submission-waive", "POST"): "401 403 403 403 yes 404 404 403 403 401 401 401 401",
+    ("submission-receipt", "GET"): "401 404 404 404 404 404 404 403 403 401 401 401 401",
+    ("tasks", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("task", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("task-claims", "POST"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("claims", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("claim", "GET"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
+    ("claim-extend", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
+    ("claim-drop", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
+    ("claim-submissions", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
+    ("balance", "GET"): "401 yes yes yes yes yes 403 403 403 401 401 401 401",
+    ("deposits", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("deposits", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("payouts", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("payouts", "POST"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
+    ("events", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoints", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoints", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoint", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoint", "DELETE"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("deliveries", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("delivery-resend", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
+    ("leases", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
     # Another machine gets the same answer as for a run that does not exist: its token is not the newest.
-    ("lease-heartbeat", "POST"): "401 403 403 403 403 403 403 yes yes",
-    ("lease-complete", "POST"): "401 403 403 403 403 403 403 yes 404",
-    ("lease-fail", "POST"): "401 403 403 403 403 403 403 yes yes",
-    ("lease-file", "GET"): "401 403 403 403 403 403 403 yes 404",
-    ("media", "GET"): "401 yes 403 403 403 403 403 403 403",
-    ("keys", "GET"): "yes yes yes yes yes yes yes yes yes",
-    ("calibration", "GET"): "yes yes yes yes yes yes yes yes yes",
-    ("errors", "GET"): "yes yes yes yes yes yes yes yes yes",
-    ("schema", "GET"): "yes yes yes yes yes yes yes yes yes",
-    ("nowhere", "GET"): "404 404 404 404 404 404 404 404 404",
+    ("lease-heartbeat", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("lease-complete", "POST"): "401 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("lease-fail", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("lease-file", "GET"): "401 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("media", "GET"): "401 yes 403 403 403 403 403 403 403 401 403 401 403",
+    ("keys", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("calibration", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("errors", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("schema", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("nowhere", "GET"): "404 404 404 404 404 404 404 404 404 401 404 404 404",
 }
 # Bodies that owners would be believed with; strangers must be refused before anybody reads them.
 BODIES: dict[str, dict[str, object]] = {
@@ -110,7 +118,25 @@ def callers(agent: Agent, worker: WorkerProfile, as_machine: Caller) -> dict[str
         "live_worker": Caller(live_worker),
         "machine": as_machine,
         "other_machine": Caller(other_machine),
+        "revoked": revoked_caller(agent),
+        "worker_session": Caller(client=signed_in(User.objects.get(pk=worker.pk))),
+        "ended_session": Caller(client=signed_in(User.objects.get(pk=worker.pk), is_ended=True)),
+        "operator_session": Caller(client=signed_in(User.objects.create_user("reviewer", is_staff=True, is_superuser=True))),
     }
+
+
+def revoked_caller(agent: Agent) -> Caller:
+    caller = calling_as(agent)
+    keys.revoke(key=ApiKey.objects.get(secret_sha256=keys.digest(caller.secret)), now=clock.now())
+    return caller
+
+
+def signed_in(user: User, *, is_ended: bool = False) -> Client:
+    client = Client()
+    client.force_login(user)
+    if is_ended:
+        Session.objects.filter(pk=client.session.session_key).update(expire_date=clock.now())
+    return client
 
 
 @pytest.fixture
@@ -179,6 +205,59 @@ def undone(caller: Caller, method: str, name: str, path: str) -> Answer:
         answer = call(caller, method, name, path)
         transaction.set_rollback(True)
     return answer
+
+
+# -- The same answers in every state of the object ------------------------------------------------------------------------
+
+# What differs in a state: a receipt is there for those two whom it concerns.
+DIFFERENT = {"paid": {("submission-receipt", "GET"): "401 yes 404 404 yes 404 404 403 403 401 401 401 401"}}
+
+
+def draft(agent: Agent, worker: WorkerProfile) -> list[object]:
+    return [stories.draft_photo_bounty(agent)]
+
+
+def claimed(agent: Agent, worker: WorkerProfile) -> list[object]:
+    return [bounty := stories.post_photo_bounty(agent, slots=2), bounty.task, stories.claim(bounty, worker)]
+
+
+def in_review(agent: Agent, worker: WorkerProfile) -> list[object]:
+    submission = calls.Cast(agent).waiting_for_poster(worker)
+    return [submission.task.bounty, submission.task, submission.claim, submission]
+
+
+def appealed(agent: Agent, worker: WorkerProfile) -> list[object]:
+    submission = stories.rejected(stories.post_photo_bounty(agent, slots=2), worker)
+    stories.appeal(submission)
+    return [submission.task.bounty, submission.task, submission.claim, submission]
+
+
+def paid(agent: Agent, worker: WorkerProfile) -> list[object]:
+    submission = stories.accepted(stories.post_photo_bounty(agent, slots=2), worker).submission
+    return [submission.task.bounty, submission.task, submission.claim, submission]
+
+
+def cancelled(agent: Agent, worker: WorkerProfile) -> list[object]:
+    claim = stories.claim(bounty := stories.post_photo_bounty(agent), worker)
+    claiming.drop(claim=claim, worker=worker, now=clock.now())
+    cancellation.cancel(bounty=bounty, agent=agent, now=clock.now())
+    return [bounty, bounty.task, claim]
+
+
+@pytest.mark.parametrize("tell", [draft, claimed, in_review, appealed, paid, cancelled])
+def test_lets_pass_the_same_in_every_state(
+    tell: Callable[[Agent, WorkerProfile], list[object]], callers: dict[str, Caller], agent: Agent, worker: WorkerProfile
+) -> None:
+    kinds = {"bty": "bounties", "tsk": "tasks", "clm": "claims", "sub": "submissions"}
+    shown = [str(each) for each in tell(agent, worker)]
+    paths = {kinds[name[:3]].removesuffix("s").replace("bountie", "bounty"): f"{kinds[name[:3]]}/{name}" for name in shown}
+    wanted = {row: cells for row, cells in MATRIX.items() if row[0].partition("-")[0] in paths and row[0] != "claim-submissions"}
+    seen: dict[tuple[str, str], str] = {}
+    for name, method in wanted:
+        answers = [undone(callers[role], method, name, path_of(name, paths)) for role in ROLES]
+        seen[name, method] = " ".join(str(answer.status) if answer.status in (401, 403, 404) else "yes" for answer in answers)
+        assert all(answer.status < 500 for answer in answers), name
+    assert seen == {**wanted, **DIFFERENT.get(tell.__name__, {})}
 
 
 def test_shows_live_objects_to_live_keys_only(agent: Agent, callers: dict[str, Caller]) -> None:
