@@ -185,7 +185,11 @@ class LeaseFileView(base.ApiView):
         """Fetch the sealed original of a leased item, as long as its lease lasts."""
         key = _key_for(request, "vision")
         file = _file_of(token, key)
-        return media.respond(evidence.open_original(file.sha256), content_type="application/octet-stream", name=f"{file}.bin")
+        try:
+            return media.respond(evidence.open_original(file.sha256), content_type="application/octet-stream", name=f"{file}.bin")
+        except FileNotFoundError:
+            # Erased: the row is kept for its digests, and there is nothing to read for any more.
+            raise problems.LeaseEnded("The lease of this file has ended.") from None
 
 
 def _key_for(request: Request, kind: str) -> ApiKey:

@@ -220,9 +220,11 @@ def _after_the_right(tries: Tries, why: str, how: tuple[Callable[[Tries], None],
 def _other_purposes(tries: Tries) -> None:
     """A preview is no way to the whole copy, a copy no way to the original, and no signature is good for another end."""
     from django.core import signing
+    from django.core.files.storage import default_storage
 
     from market.accounts import keys, media_links
     from market.accounts.models import ApiKey
+    from tasks import evidence
     from tests import stories
     from verification.models import VisionRun
 
@@ -257,6 +259,8 @@ def _other_purposes(tries: Tries) -> None:
             tries.refuses("trusted machine", original, f"the lease has ended: {ended}")
     stories.settle(tries.submission)
     tries.opens("agent", early, "paid now")
+    default_storage.delete(evidence.original_name(file.sha256))
+    tries.refuses("trusted machine", original, "the original was erased")
 
 
 @contextlib.contextmanager
