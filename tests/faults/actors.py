@@ -195,12 +195,14 @@ class Actor:
             except REFUSALS:
                 pass
             except Exception as error:
+                if _has_waited_in_vain(error):
+                    continue
                 self._complain(intent, error)
             return
 
     def _complain(self, intent: Intent, error: BaseException) -> None:
         errors = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else [error]
-        unknown = [each for each in errors if not isinstance(each, REFUSALS)]
+        unknown = [each for each in errors if not isinstance(each, REFUSALS) and not _has_waited_in_vain(each)]
         words = "; ".join(f"{type(each).__name__}: {each}" for each in unknown).replace("\n", " ")
         if unknown:
             self._write("complaints", f"{intent.name} of {intent.row}: {words}")
@@ -208,6 +210,12 @@ class Actor:
     def _write(self, page: str, line: str) -> None:
         with (self.folder / page).open("a", encoding="utf-8") as lines:
             lines.write(f"{line}\n")
+
+
+def _has_waited_in_vain(error: BaseException) -> bool:
+    """Tell whether PostgreSQL gave a statement up because it waited too long: on a busy machine that is no defect."""
+    # lock_not_available and query_canceled.
+    return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) in {"55P03", "57014"}
 
 
 Do = Callable[[Cast, Intent, random.Random, datetime.datetime], object]

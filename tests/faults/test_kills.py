@@ -16,7 +16,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
-    report = killing.run(seed=1, rounds=150)
+    report = killing.run(seed=1, rounds=100)
     assert report.violations == []
     assert int(report.figures["slots paid"]) > 0
     assert int(report.figures["slots refunded"]) > 0
@@ -55,7 +55,7 @@ def tell_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def campaign_of(seed: int) -> str:
     """Return what a small campaign finds in an empty market."""
     call_command("flush", interactive=False, verbosity=0)
-    return " ".join(killing.run(seed=seed, rounds=40).violations)
+    return " ".join(killing.run(seed=seed, rounds=30).violations)
 
 
 @pytest.mark.broken_books
