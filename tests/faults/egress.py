@@ -390,8 +390,10 @@ def see_control(report: campaign.Report, *, agent: "Agent") -> None:
     """Take the guard's list away, and separately let the name be looked up twice: each time the canary must be reached."""
     cases = [case for case in named_cases() if case.leads_inside]
     with world() as here, no_guard():
-        deliver(here, cases, agent=agent)
-        reached, sung = len(here.attempts), here.canary_connections
+        outcomes = deliver(here, cases, agent=agent)
+        # On a busy machine a case may be due, and so sent, a second time: connections alone don't say how many cases got in.
+        got_in = [url for url, outcome in outcomes.items() if outcome.failure not in ("refused_address", "refused_url")]
+        reached, sung = min(len(here.attempts), len(got_in)), here.canary_connections
     report.figures["control: inside without the list"] = reached
     if reached != len(cases) or not sung:
         report.violations.append(
