@@ -225,9 +225,8 @@ def let_go(*, claim: Claim, now: datetime.datetime) -> None:
     Raises:
         leases.StaleLease: the slot is not held by this claim.
     """
-    Slot.objects.give_back(pk=claim.slot_id, token=claim.slot_token)
     # Attempts are counted for work that may be given up as hopeless; a slot never is.
-    Slot.objects.filter(pk=claim.slot_id).update(attempts=0)
+    Slot.objects.give_back(pk=claim.slot_id, token=claim.slot_token, attempts=0)
     Claim.objects.filter(pk=claim.pk, ended_at=None).update(ended_at=now)
 
 

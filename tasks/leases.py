@@ -80,14 +80,14 @@ class LeasedQuerySet(models.QuerySet[_Row]):
         """
         self._change(pk, token, lease_state=LeaseState.DONE, lease_until=None, **fields)
 
-    def give_back(self, *, pk: object, token: int, delay_s: float = 0) -> None:
-        """Make the row ready again, to be handed out ``delay_s`` seconds from now at the earliest.
+    def give_back(self, *, pk: object, token: int, delay_s: float = 0, **fields: Any) -> None:
+        """Make the row ready again, to be handed out ``delay_s`` seconds from now at the earliest, and write ``fields``.
 
         Raises:
             StaleLease: the row was handed to another holder, finished or given back.
         """
         available_at = Now() + datetime.timedelta(seconds=delay_s)
-        self._change(pk, token, lease_state=LeaseState.READY, lease_until=None, lease_holder="", available_at=available_at)
+        self._change(pk, token, lease_state=LeaseState.READY, lease_until=None, lease_holder="", available_at=available_at, **fields)
 
     def sweep(self, *, max_attempts: int, delay_s: Callable[[int], float] | float = 0) -> int:
         """Take back every row whose lease has ended: ready again, or dead after ``max_attempts``; return how many.

@@ -84,6 +84,8 @@ def _give_back(bounty: Bounty, hold: Hold, now: datetime.datetime) -> None:
 
 
 def _unlist(bounty: Bounty) -> None:
+    if bounty.task.status != Task.Status.LISTED:
+        return
     Task.objects.filter(pk=bounty.task_id, status=Task.Status.LISTED).update(status=Task.Status.CLOSED)
     bounty.task.status = Task.Status.CLOSED
 

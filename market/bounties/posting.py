@@ -249,7 +249,7 @@ def _write(agent: Agent, key: ApiKey, draft: _Draft, now: datetime.datetime) -> 
     task = Task.objects.create(
         mode=agent.mode,
         kind=terms.kind,
-        owner=agent.owner,
+        owner_id=agent.owner_id,
         title=draft.title,
         terms=terms.model_dump(mode="json"),
         latitude=terms.latitude,
