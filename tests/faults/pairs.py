@@ -1,6 +1,7 @@
 """Races of two steps on two real connections, judged by what the same two come to one after the other, in either order."""
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
 import random
@@ -8,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -42,11 +42,12 @@ _SLOT_EDGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class End:
     """What two steps came to: what each caller was told, and what can be seen afterwards."""
 
     told: tuple[str, str]
+    spent_minor: int
     seen: Seen
 
 
@@ -56,6 +57,11 @@ def every_edge() -> set[str]:
     for model in (Bounty, Claim, Submission, Hold, Payout, Deposit):
         edges |= {f"{model._meta.db_table} {old.value}>{new.value}" for old, targets in model.EDGES.items() for new in targets}
     return edges
+
+
+def untaken(edges: set[str]) -> list[str]:
+    """Say which legal edges are not among those that were taken."""
+    return [f"no raced transition takes {edge}" for edge in sorted(every_edge() - edges)]
 
 
 class Racers:
@@ -176,14 +182,14 @@ class SerialEnds:
             if not running[place].told:
                 running[place].go_on()
         end = look(self._state, scene, (running[0].finish(), running[1].finish()))
-        return [end, End((end.told[1], end.told[0]), end.seen)] if self._steps[0] is self._steps[1] else [end]
+        return [end, dataclasses.replace(end, told=(end.told[1], end.told[0]))] if self._steps[0] is self._steps[1] else [end]
 
 
 def look(state: State, scene: Scene, told: tuple[str, str]) -> End:
     """Let the sweeper end what was left to him, and return what there is to see."""
     if state.after is not None:
         Running(state.after, scene).finish()
-    return End(told, scene.seen())
+    return End(told, scene.spent(), scene.seen())
 
 
 def run_pair(name: str, steps: tuple[Step, Step], *, agent: Agent, racers: Racers, chance: random.Random, rounds: int) -> list[str]:
@@ -229,7 +235,7 @@ def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), sh
     report.figures["states"] = len(names)
     report.figures["edges of a status taken in a race"] = len(edges)
     if set(names) == set(STATES):
-        report.violations += [f"no raced transition takes {edge}" for edge in sorted(every_edge() - edges)]
+        report.violations += untaken(edges)
     report.violations = [f"seed {seed}, {violation}" for violation in report.violations]
     return report
 

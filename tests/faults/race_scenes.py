@@ -2,11 +2,13 @@
 
 import datetime
 import itertools
+import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from django.db.models import Model, QuerySet
+from django.db import connection
+from django.db.models import Max, Model
 
 from market.accounts.models import Agent, ApiKey, User
 from market.bounties.models import Appeal, Bounty, Offer, Settlement, Spend
@@ -14,8 +16,9 @@ from market.common import account_paths
 from market.escrow.models import Hold
 from market.events.models import Event
 from market.ledger import balances
+from market.ledger.models import Account
 from market.payments.models import Deposit, Payout, ProviderEvent
-from tasks.models import Claim, Slot, Submission, WorkerProfile
+from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
 from tests import people
 from verification.models import Case, Review, Verdict, VisionRun
 
@@ -25,7 +28,42 @@ _APART = datetime.timedelta(days=10)
 
 _times: Iterator[datetime.datetime] = (_LAST - number * _APART for number in itertools.count())
 
-Seen = dict[str, object]
+Seen = dict[str, list[str]]
+
+_OF_BOUNTY = "bounty_id = ANY (%(bounties)s)"
+_OF_TASK = "task_id = ANY (%(tasks)s)"
+_OF_SUBMISSION = "submission_id IN (SELECT id FROM tasks_submission WHERE task_id = ANY (%(tasks)s))"
+
+# What of which rows two ends of the same scene must have in common. A time is told by how long it is after the scene's.
+_LOOK_AT: tuple[tuple[type[Model], str, tuple[str, ...]], ...] = (
+    (Bounty, "id = ANY (%(bounties)s)", ("status", "closed_because")),
+    (Task, "id = ANY (%(tasks)s)", ("status", "closes_at")),
+    (Offer, _OF_BOUNTY, ("version", "reward_minor", "deadline")),
+    (Spend, _OF_BOUNTY, ("offer_version", "amount_minor")),
+    (Hold, _OF_BOUNTY, ("kind", "slot_number", "status", "amount_minor", "captured_minor", "returned_minor")),
+    (Settlement, _OF_BOUNTY, ("kind", "worker_minor", "fee_minor", "matured_at")),
+    (Event, "id > %(event)s AND data->>'bounty' = ANY (%(names)s)", ("type",)),
+    (Slot, _OF_TASK, ("number", "lease_state", "token")),
+    (Claim, _OF_TASK, ("worker_id", "status", "is_extended", "is_retake_used", "expires_at", "ended_at")),
+    (Submission, _OF_TASK, ("worker_id", "number", "kind", "status", "retake_until", "appeal_until", "final_at")),
+    (Verdict, _OF_SUBMISSION, ("round", "outcome", "decided_by", "applied_at")),
+    (Case, _OF_SUBMISSION, ("stage", "lease_state", "machine_outcome", "max_false_accept")),
+    (Review, _OF_SUBMISSION, ("kind", "decision", "lease_state")),
+    (Appeal, _OF_SUBMISSION, ("decided_at",)),
+    (VisionRun, _OF_SUBMISSION.replace("submission_id", "case_id"), ("lease_state", "attempts", "model_hash")),
+    (WorkerProfile, "user_id = ANY (%(workers)s)", ("user_id", "accepted_count", "rejected_count", "expired_count")),
+    (Payout, "worker_id = ANY (%(workers)s)", ("status", "lease_state", "amount_minor", "failure")),
+    (Deposit, "id = ANY (%(deposits)s)", ("status", "failure")),
+    (ProviderEvent, "id = ANY (%(provider_events)s)", ("processed_at", "error")),
+    (Account, "path = ANY (%(paths)s)", ("path", "balance_minor")),
+)
+_TIMES = frozenset({"closes_at", "deadline", "matured_at", "expires_at", "ended_at", "retake_until", "appeal_until"})
+_TIMES |= {"final_at", "applied_at", "decided_at", "processed_at"}
+# In one statement, and so at one moment.
+_LOOK = " UNION ALL ".join(
+    f"SELECT '{model._meta.db_table}', to_jsonb(t)::text FROM {model._meta.db_table} t WHERE {which}"  # noqa: S608 - our own tables
+    for model, which, _ in _LOOK_AT
+)
 
 
 @dataclass
@@ -47,6 +85,7 @@ class Scene:
     event_ids: list[int] = field(default_factory=list)
     runs: list[VisionRun] = field(default_factory=list)
     available_before: int = 0
+    event_before: int = 0
 
     def worker(self, name: str = "ana") -> WorkerProfile:
         """Return one of its workers, made when he is first spoken of."""
@@ -68,93 +107,64 @@ class Scene:
         return Submission.objects.select_related("claim", "task__bounty", "worker").get(pk=self.submissions[number].pk)
 
     def begin(self) -> "Scene":
-        """Note the agent's money before the race."""
+        """Note the agent's money and the last event before the race."""
         self.available_before = balances.balance(self._available())
+        self.event_before = Event.objects.aggregate(last=Max("id"))["last"] or 0
         return self
-
-    def _available(self) -> str:
-        return account_paths.agent_available(mode=self.agent.mode, agent_id=self.agent.pk, currency="USD")
 
     def seen(self) -> Seen:
         """Return everything that two ends of the same scene must have in common: no ids, and times from the scene's own."""
-        tasks = [bounty.task_id for bounty in self.bounties]
-        handed_in = Submission.objects.filter(task__in=tasks)
-        names = {worker.pk: name for name, worker in self.workers.items()}
-        return {
-            **self._bounties_seen(tasks),
-            "slots": _rows(Slot.objects.filter(task__in=tasks), "number", "lease_state", "token"),
-            "claims": sorted(
-                (names[claim.worker_id], claim.slot.number, claim.status, claim.is_extended, claim.is_retake_used, *self._ends(claim))
-                for claim in Claim.objects.filter(task__in=tasks).select_related("slot")
-            ),
-            "submissions": sorted((names[one.worker_id], one.number, one.kind, one.status, *self._windows(one)) for one in handed_in),
-            "verdicts": sorted(
-                (names[one.submission.worker_id], one.round, one.outcome, one.decided_by, one.applied_at is not None)
-                for one in Verdict.objects.filter(submission__in=handed_in).select_related("submission")
-            ),
-            "cases": _rows(Case.objects.filter(submission__in=handed_in), "stage", "lease_state", "machine_outcome", "max_false_accept"),
-            "reviews": _rows(Review.objects.filter(submission__in=handed_in), "kind", "decision", "lease_state"),
-            "runs": _rows(VisionRun.objects.filter(case__in=[one.pk for one in handed_in]), "lease_state", "attempts", "model_hash"),
-            "appeals": sorted(self._after(one.decided_at) for one in Appeal.objects.filter(submission__in=handed_in)),
-            "workers": {
-                name: (row.accepted_count, row.rejected_count, row.expired_count)
-                for name, row in ((name, WorkerProfile.objects.get(pk=worker.pk)) for name, worker in self.workers.items())
-            },
-            "money": self._money(),
-            **self._payments_seen(),
-        }
+        names = self._names()
+        looked: Seen = {model._meta.db_table: [] for model, _, _ in _LOOK_AT}
+        wanted = {model._meta.db_table: columns for model, _, columns in _LOOK_AT}
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _LOOK,
+                {
+                    "bounties": [bounty.pk for bounty in self.bounties],
+                    "tasks": [bounty.task_id for bounty in self.bounties],
+                    "names": [str(bounty) for bounty in self.bounties],
+                    "workers": [worker.pk for worker in self.workers.values()],
+                    "deposits": self.deposit_ids,
+                    "provider_events": self.event_ids,
+                    "event": self.event_before,
+                    "paths": list(names),
+                },
+            )
+            for table, row in cursor.fetchall():
+                values = json.loads(row)
+                looked[table].append(" ".join(self._word(column, values[column], names) for column in wanted[table]))
+        # An account that is not opened yet has nothing.
+        accounts = Account._meta.db_table
+        looked[accounts] = [line for line in looked[accounts] if not line.endswith(" 0")]
+        return {table: sorted(lines) for table, lines in looked.items()}
 
-    def _bounties_seen(self, tasks: list[uuid.UUID]) -> Seen:
-        ids = [bounty.pk for bounty in self.bounties]
-        found = Bounty.objects.filter(pk__in=ids).select_related("task")
-        events = Event.objects.filter(agent=self.agent, data__bounty__in=[str(bounty) for bounty in self.bounties])
-        return {
-            "bounties": sorted((one.status, one.closed_because, one.task.status, self._after(one.task.closes_at)) for one in found),
-            "offers": _rows(Offer.objects.filter(bounty__in=ids), "version", "reward_minor"),
-            "spends": _rows(Spend.objects.filter(bounty__in=ids), "offer_version", "amount_minor"),
-            "holds": _rows(
-                Hold.objects.filter(bounty_id__in=ids),
-                *("kind", "slot_number", "status", "amount_minor", "captured_minor", "returned_minor"),
-            ),
-            "settlements": sorted(
-                (one.kind, one.worker_minor, one.fee_minor, one.matured_at is not None) for one in Settlement.objects.filter(bounty__in=ids)
-            ),
-            "events": sorted(events.values_list("type", flat=True)),
-        }
+    def _word(self, column: str, value: object, names: dict[str, str]) -> str:
+        if column in _TIMES and value is not None:
+            return str(datetime.datetime.fromisoformat(str(value)) - self.now)
+        if column == "error":
+            # The kind alone: its words have ids in them.
+            return str(value).partition(":")[0]
+        return names.get(str(value), str(value))
 
-    def _payments_seen(self) -> Seen:
-        payouts = Payout.objects.filter(worker__in=[worker.pk for worker in self.workers.values()])
-        return {
-            "payouts": _rows(payouts, "status", "lease_state", "amount_minor", "failure"),
-            "deposits": _rows(Deposit.objects.filter(pk__in=self.deposit_ids), "status", "failure"),
-            "provider events": sorted(
-                (one.processed_at is not None, one.error.partition(":")[0]) for one in ProviderEvent.objects.filter(pk__in=self.event_ids)
-            ),
-        }
-
-    def _money(self) -> dict[str, int]:
-        paths = {"available": self._available()}
-        for bounty in self.bounties:
-            paths[f"held {self.bounties.index(bounty)}"] = account_paths.bounty_held(mode="test", bounty_id=bounty.pk, currency="USD")
+    def _names(self) -> dict[str, str]:
+        """Return what its accounts and workers are called here."""
+        names = {}
+        for number, bounty in enumerate(self.bounties):
+            names[account_paths.bounty_held(mode="test", bounty_id=bounty.pk, currency="USD")] = f"held {number}"
         for name, worker in self.workers.items():
-            paths[f"{name} earned"] = account_paths.worker_earned(mode="test", worker_id=worker.pk, currency="USD")
-            paths[f"{name} payable"] = account_paths.worker_payable(mode="test", worker_id=worker.pk, currency="USD")
-            paths[f"{name} in transit"] = account_paths.worker_in_transit(mode="test", worker_id=worker.pk, currency="USD")
-        found = balances.balances(paths.values())
-        return {name: found[path] - (self.available_before if name == "available" else 0) for name, path in paths.items()}
+            names[str(worker.pk)] = name
+            names[account_paths.worker_earned(mode="test", worker_id=worker.pk, currency="USD")] = f"{name} earned"
+            names[account_paths.worker_payable(mode="test", worker_id=worker.pk, currency="USD")] = f"{name} payable"
+            names[account_paths.worker_in_transit(mode="test", worker_id=worker.pk, currency="USD")] = f"{name} in transit"
+        return names
 
-    def _ends(self, claim: Claim) -> tuple[str, str]:
-        return self._after(claim.expires_at), self._after(claim.ended_at)
+    def spent(self) -> int:
+        """Return what the agent has less than before the race."""
+        return self.available_before - balances.balance(self._available())
 
-    def _windows(self, one: Submission) -> tuple[str, str, str]:
-        return self._after(one.retake_until), self._after(one.appeal_until), self._after(one.final_at)
-
-    def _after(self, moment: datetime.datetime | None) -> str:
-        return "" if moment is None else str(moment - self.now)
-
-
-def _rows(found: QuerySet[Model], *names: str) -> list[tuple[object, ...]]:
-    return sorted(found.values_list(*names), key=repr)
+    def _available(self) -> str:
+        return account_paths.agent_available(mode=self.agent.mode, agent_id=self.agent.pk, currency="USD")
 
 
 def first_difference(one: Seen, others: Iterable[Seen]) -> str:

@@ -10,13 +10,22 @@ from tests.faults import campaign
 
 def _run(options: argparse.Namespace) -> campaign.Report:
     # Models can be imported once Django is set up, which the command does.
-    from tests.faults import pairs, transitions
+    from tests.faults import pairs, stampede, transitions
 
-    return pairs.race_all(seed=options.seed, rounds=options.rounds, names=options.state or tuple(transitions.STATES))
+    report = campaign.Report()
+    if options.rounds:
+        report = pairs.race_all(seed=options.seed, rounds=options.rounds, names=options.state or tuple(transitions.STATES))
+    if not options.state:
+        claimants, bounties = map(int, options.stampede.split("x"))
+        ran = stampede.run(seed=options.seed, claimants=claimants, bounties=bounties)
+        report.figures |= ran.figures
+        report.violations += ran.violations
+    return report
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", action="append", help="race only from the state of this name; may be repeated")
+    parser.add_argument("--state", action="append", help="race only from the state of this name, without a stampede; may be repeated")
+    parser.add_argument("--stampede", default="1000x20", help="claimants x bounties (default 1000x20; --rounds 0 runs nothing else)")
 
 
 if __name__ == "__main__":
