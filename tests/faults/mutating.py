@@ -48,7 +48,7 @@ def send_mutated(*, seed: int, rounds: int, routes: Sequence[tuple[str, str]] | 
     """Send ``rounds`` requests: of every route and page, or of ``routes`` alone."""
     report = campaign.Report({"routes and pages": 0, "requests": 0})
     random_ = random.Random(seed)
-    with _quiet_and_unlimited():
+    with quiet_and_unlimited():
         for first in range(0, rounds, OBJECTS_LAST):
             with transaction.atomic():
                 _send_some(report, random_, range(first, min(first + OBJECTS_LAST, rounds)), seed, routes)
@@ -239,7 +239,7 @@ def _of_visit(visit: visits.Visit, place: visits.Place) -> _Script:
 
 
 @contextlib.contextmanager
-def _quiet_and_unlimited() -> Iterator[None]:
+def quiet_and_unlimited() -> Iterator[None]:
     """Let all come from one network as fast as they can, and write no line for each refusal."""
     logging.disable(logging.CRITICAL)
     try:
