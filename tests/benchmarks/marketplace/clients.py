@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -93,9 +93,3 @@ def _repeat(port: int, cycle: Cycle, begin: threading.Barrier, seconds: float) -
             else:
                 client.seen.cycles += 1
         return client.seen, elapsed_s
-
-
-def in_turn(items: list[str]) -> Iterator[str]:
-    """Yield the items over and over."""
-    while True:
-        yield from items

@@ -19,6 +19,7 @@ from market.events import feed
 from market.ledger import audit, balances, marks
 from market.payments import payouts
 from market.payments import sweeping as payments_sweeping
+from market.payments.models import Payout
 from tasks import clock, submissions
 from tasks.models import WorkerProfile
 from tests import people, stories
@@ -84,6 +85,7 @@ def run(*, seed: int, count: int) -> campaign.Report:
     generator, scene = random.Random(f"{seed}/flow"), Scene.open(count=count)
     start = time.perf_counter()
     tenths = [_tenth(scene, generator, count=count // 10) for _ in range(10)]
+    _pay_out_the_rest(scene, generator)
     done = count // 10 * 10
     report.figures["flow: bounties"] = done
     report.figures["flow: bounties a second"] = round(done / (time.perf_counter() - start), 1)
@@ -125,13 +127,30 @@ def _one_life(tenth: Tenth, scene: Scene, generator: random.Random) -> None:
     )
     verdict = tenth.timed("verdict", lambda: stories.decide(submission))
     tenth.timed("settle", lambda: settlement.apply_verdict(verdict_id=verdict.pk, now=clock.now()))
-    payable = account_paths.worker_payable(mode="test", worker_id=worker.pk, currency="USD")
-    if tenth.timed("balance", lambda: balances.balance(payable)) >= REWARD.amount_minor:
-        ask = uuid.UUID(int=generator.getrandbits(128), version=4)
-        tenth.timed(
-            "payout",
-            lambda: payouts.request(worker=worker, mode="test", destination="test_ok", amount=REWARD, request_id=ask, now=clock.now()),
-        )
+    payable = tenth.timed("balance", lambda: _payable_minor(worker))
+    if payable >= REWARD.amount_minor:
+        tenth.timed("payout", lambda: _ask_for(payable, worker, generator))
+
+
+def _payable_minor(worker: WorkerProfile) -> int:
+    return balances.balance(account_paths.worker_payable(mode="test", worker_id=worker.pk, currency="USD"))
+
+
+def _ask_for(minor: int, worker: WorkerProfile, generator: random.Random) -> None:
+    asked = uuid.UUID(int=generator.getrandbits(128), version=4)
+    payouts.request(worker=worker, mode="test", destination="test_ok", amount=Money(minor, "USD"), request_id=asked, now=clock.now())
+
+
+def _pay_out_the_rest(scene: Scene, generator: random.Random) -> None:
+    _sweep(Tenth())
+    for worker in scene.workers:
+        if minor := _payable_minor(worker):
+            _ask_for(minor, worker, generator)
+    under_way = Payout.objects.filter(status__in=(Payout.Status.REQUESTED, Payout.Status.SENT))
+    # A pass sends twenty; what is left after all these is missed by the proof.
+    for _ in range(2 + len(scene.workers)):
+        if under_way.exists():
+            _sweep(Tenth())
 
 
 def _sweep(tenth: Tenth) -> None:
@@ -143,7 +162,7 @@ def _sweep(tenth: Tenth) -> None:
 def _compare(report: campaign.Report, tenths: list[Tenth]) -> None:
     first, last = tenths[0], tenths[-1]
     for step in sorted(last.seconds, key=lambda step: -sum(last.seconds[step])):
-        if len(first.seconds.get(step, ())) >= 2:
+        if min(len(first.seconds.get(step, ())), len(last.seconds[step])) >= 2:
             p50s, p99s = ([tenth.quantile_ms(step, hundredths) for tenth in (first, last)] for hundredths in (50, 99))
             report.figures[f"flow: {step}, p50 ms, first and last tenth (n {len(last.seconds[step]):,})"] = _pair(p50s)
             report.figures[f"flow: {step}, p99 ms, first and last tenth"] = _pair(p99s)
@@ -172,19 +191,9 @@ def _prove(report: campaign.Report, scene: Scene, done: int) -> None:
     fees = balances.balance(account_paths.platform_fees(mode="test", currency="USD"))
     clearing = -balances.balance(account_paths.clearing(mode="test", provider="test_money", currency="USD"))
     report.figures["flow: fees taken, minor units"] = fees
-    purses = [
-        path
-        for worker in scene.workers
-        for path in (
-            account_paths.worker_earned(mode="test", worker_id=worker.pk, currency="USD"),
-            account_paths.worker_payable(mode="test", worker_id=worker.pk, currency="USD"),
-            account_paths.worker_in_transit(mode="test", worker_id=worker.pk, currency="USD"),
-        )
-    ]
-    with_workers = sum(balances.balances(purses).values())
     with_agents = sum(balances.guarded_like(":agent:", ":available:").values())
-    if clearing != fees + with_workers + with_agents:
-        report.violations.append(f"{clearing} came in, and {fees} + {with_workers} + {with_agents} is here after {done} bounties")
+    if fees != done * FEE.amount_minor or clearing != fees + with_agents:
+        report.violations.append(f"{clearing} is in the market after {done} bounties: {fees} of it fees, {with_agents} the agents'")
 
 
 def _dead_tuples() -> dict[str, int]:
