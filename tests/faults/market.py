@@ -9,7 +9,9 @@ from tests.faults import campaign
 
 STEPS = 5_000
 # Within how many seeds, of so many steps, each planted bug must be found.
-BUG_SEEDS, BUG_STEPS = 6, 2_500
+BUG_SEEDS, BUG_STEPS = 12, 2_500
+# And within how many steps where its occasions are made common (--hurry).
+HURRIED_STEPS = 600
 DESCRIPTION = "Simulate whole markets from seeds; a violation names the seed and the step that show it again."
 
 
@@ -21,14 +23,17 @@ def run(options: argparse.Namespace) -> campaign.Report:
         return _find_all(options)
     report = campaign.Report()
     began = time.monotonic()
+    mood = bugs.mood_of(options.bug, is_hurried=options.hurry)
     for seed in range(options.seed, options.seed + options.rounds):
         with bugs.planted(options.bug):
-            lived = world.World(seed).live(options.steps)
+            lived = world.World(seed, mood).live(options.steps)
         report.count("seeds")
         report.count("steps", lived.steps)
         for what, many in sorted(lived.visited.items()):
             report.count(what, many)
-        report.violations += [f"{words} | again: {again(seed, lived.steps, options.bug)}" for words in lived.violations]
+        report.violations += [
+            f"{words} | again: {again(seed, lived.steps, options.bug, is_hurried=options.hurry)}" for words in lived.violations
+        ]
         if options.trace or lived.violations:
             print(f"seed {seed}: trace {lived.trace}", *lived.last_lines, sep="\n  ")
         if lived.violations:
@@ -39,9 +44,9 @@ def run(options: argparse.Namespace) -> campaign.Report:
     return report
 
 
-def again(seed: int, steps: int, bug: str = "") -> str:
+def again(seed: int, steps: int, bug: str = "", *, is_hurried: bool = False) -> str:
     """Return the command that shows a violation alone."""
-    planted = f" --bug {bug}" if bug else ""
+    planted = (f" --bug {bug}" if bug else "") + (" --hurry" if is_hurried else "")
     return f"python -m tests.faults.market --seed {seed} --rounds 1 --steps {steps}{planted}"
 
 
@@ -54,8 +59,8 @@ class Found:
     words: str
 
 
-def find(name: str, *, seeds: range, steps: int) -> Found | None:
-    """Plant a bug and return how it was found; None if it was not.
+def find(name: str, *, seeds: range, steps: int, is_hurried: bool = False) -> Found | None:
+    """Plant a bug and return how it was found; None if it was not. Hurried, its occasions are made common.
 
     Raises:
         AssertionError: something broke that is not this bug.
@@ -64,7 +69,7 @@ def find(name: str, *, seeds: range, steps: int) -> Found | None:
 
     for seed in seeds:
         with bugs.planted(name):
-            lived = world.World(seed).live(steps)
+            lived = world.World(seed, bugs.mood_of(name, is_hurried=is_hurried)).live(steps)
         if lived.violations:
             assert bugs.is_shown(name, " ".join(lived.violations)), f"{name} was planted; found was {lived.violations}"
             return Found(seed, lived.steps, lived.violations[0])
@@ -78,10 +83,11 @@ def _find_all(options: argparse.Namespace) -> campaign.Report:
     for name in bugs.BUGS:
         if options.bug not in ("", name):
             continue
-        found = find(name, seeds=range(options.seed, options.seed + BUG_SEEDS), steps=BUG_STEPS)
+        steps = HURRIED_STEPS if options.hurry else BUG_STEPS
+        found = find(name, seeds=range(options.seed, options.seed + BUG_SEEDS), steps=steps, is_hurried=options.hurry)
         report.count("bugs planted")
         if found is None:
-            report.violations.append(f"planted bug {name} was not found in {BUG_SEEDS} seeds of {BUG_STEPS} steps")
+            report.violations.append(f"planted bug {name} was not found in {BUG_SEEDS} seeds of {steps} steps")
             continue
         report.count("bugs found")
         report.figures[name] = f"seed {found.seed} step {found.step}"
@@ -93,6 +99,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of one seed (default {STEPS})")
     parser.add_argument("--bug", default="", help="plant one bug (see --list-bugs)")
     parser.add_argument("--bugs", action="store_true", help="plant every bug in turn, each until it is found")
+    parser.add_argument("--hurry", action="store_true", help="make the occasions of the planted bug common")
     parser.add_argument("--list-bugs", action="store_true", help="name the bugs that can be planted")
     parser.add_argument("--trace", action="store_true", help="print each seed's trace hash and last lines")
 

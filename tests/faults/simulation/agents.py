@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from market.accounts.models import Agent
 from market.bounties.models import Bounty
+from market.common.money import Money
 from tasks.models import Submission
 from tests.faults.simulation import internet, network
 from tests.faults.simulation.cast import Person
@@ -82,21 +83,25 @@ class AgentProgram(Person):
 
     def cancel(self) -> str:
         """Cancel a bounty."""
-        return self._about_one("cancel")
+        opened = self._open_ones()
+        if not opened or self.chance.random() < 0.3:
+            return self._about_one("cancel")
+        return self.post(self.secret, f"bounties/{self.chance.choice(opened)}/cancel")
 
     def improve(self) -> str:
         """Offer more money, more time, or less of one, which must be refused."""
-        if not self.bounties:
+        opened = self._open_ones()
+        if not opened:
             return "has none"
-        known = self.chance.choice(self.bounties[-6:])
+        bounty = self.chance.choice(opened)
+        offer = bounty.offers.latest("version")
         body: dict[str, object] = {}
         if self.chance.random() < 0.7:
-            reward = max(0.1, float(known["reward"]["amount"]) * self.chance.choice((0.5, 1.1, 1.5, 1.5, 3)))
-            digits = 0 if known["reward"]["currency"] == "JPY" else 2
-            body["reward"] = {"amount": f"{reward:.{digits}f}", "currency": known["reward"]["currency"]}
-        if self.chance.random() < 0.5 or not body:
-            body["deadline"] = (self.now + datetime.timedelta(hours=self.chance.choice((1, 5, 60, 2000)))).isoformat()
-        return self.post(self.secret, f"bounties/{known['id']}/improve", body)
+            reward = Money(max(10, int(offer.reward_minor * self.chance.choice((0.5, 1.1, 1.5, 1.5, 3)))), offer.currency)
+            body["reward"] = {"amount": reward.decimal_text(), "currency": reward.currency}
+        if self.chance.random() < 0.4 or not body:
+            body["deadline"] = (offer.deadline + datetime.timedelta(hours=self.chance.choice((-1, 1, 5, 60, 2000)))).isoformat()
+        return self.post(self.secret, f"bounties/{bounty}/improve", body)
 
     def review(self) -> str:
         """Speak about a submission that waits for its poster, or about any other."""
@@ -134,6 +139,9 @@ class AgentProgram(Person):
         """Register for webhooks, a few times at most."""
         return self.post(self.secret, "webhook_endpoints", {"url": f"http://{self.chance.choice(internet.HOSTS)}/{self.name}"})
 
+    def _open_ones(self) -> list[Bounty]:
+        return list(Bounty.objects.filter(agent=self.agent, status=Bounty.Status.OPEN).order_by("-pk")[:5])
+
     def _about_one(self, verb: str) -> str:
         if not self.bounties:
             return "has none"
@@ -149,6 +157,7 @@ class AgentProgram(Person):
         place = FORBIDDEN_PLACE if self.chance.random() < 0.03 else self.chance.choice(PLACES)
         amount = self.chance.choice(("0.20", "0.50", "0.50", "1.00", "1.00", "1.25", "1.25", "9.99", "40.00"))
         currency = self.chance.choice(("USD", "USD", "USD", "USD", "EUR", "JPY"))
+        window_s = self.chance.choice((0, 600, 7200, 7200, 100_000))
         minutes = self.chance.choice((2, 30, 120, 300, 300, 600, 1500, 8000))
         return {
             "question": "Is there a cup on the table? Show the cup.",
@@ -157,7 +166,7 @@ class AgentProgram(Person):
             "deadline_in_s": 60 * minutes,
             "slots": self.chance.choice((1, 1, 2, 2, 3, 4)),
             "max_negative_outcomes": self.chance.choice((1, 1, 2)),
-            "poster_review_window_s": self.chance.choice((0, 600, 7200, 7200, 100_000)),
+            "poster_review_window_s": window_s if self.world.mood.poster_window_s is None else self.world.mood.poster_window_s,
             "task_time_s": self.chance.choice((60, 600, 3600)),
             "fund": self.chance.random() < 0.9,
         }

@@ -42,9 +42,10 @@ class Bank:
         self._trouble = 0.0
         self._days: tuple[int, ...] = (0,)
 
-    def begin(self) -> None:
-        """Be as bad from now on as is drawn."""
-        self._trouble = self._chance.choice((0.0, 0.1, 0.3))
+    def begin(self, trouble: float | None) -> None:
+        """Be as bad from now on as is said, or else as is drawn."""
+        drawn = self._chance.choice((0.0, 0.2, 0.4))
+        self._trouble = drawn if trouble is None else trouble
         self._days = (0, 0, 2, 300, 40_000)
 
     def heal(self) -> None:

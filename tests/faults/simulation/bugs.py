@@ -27,7 +27,8 @@ from market.payments.models import Deposit, Payout
 from market.payments.providers import base, registry
 from tasks import claims, leases, submissions
 from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
-from verification import reviews, verdicts
+from tests.faults.simulation import moods
+from verification import policy, reviews, verdicts
 from verification.models import Review, Verdict, VisionRun
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -41,6 +42,8 @@ class Bug:
     plant: Plant
     # Parts of what the simulation may say of it: a violation without any of them is another bug.
     shown_by: tuple[str, ...]
+    # What makes its occasions common.
+    mood: moods.Mood
 
 
 BUGS: dict[str, Bug] = {}
@@ -56,16 +59,21 @@ def planted(name: str) -> Iterator[None]:
         yield
 
 
+def mood_of(name: str, *, is_hurried: bool) -> moods.Mood:
+    """Return the mood in which a bug is looked for."""
+    return BUGS[name].mood if name and is_hurried else moods.ANY
+
+
 def is_shown(name: str, violation: str) -> bool:
     """Tell whether a violation is what a bug shows itself by."""
     return any(part in violation for part in BUGS[name].shown_by)
 
 
-def bug(words: str, *shown_by: str) -> Callable[[Plant], Plant]:
+def bug(words: str, *shown_by: str, mood: moods.Mood = moods.FAIR) -> Callable[[Plant], Plant]:
     """Add a bug under the name of its function, with parts of the violations that it may show itself by."""
 
     def add(plant: Plant) -> Plant:
-        BUGS[plant.__name__] = Bug(words, plant, shown_by)
+        BUGS[plant.__name__] = Bug(words, plant, shown_by, mood)
         return plant
 
     return add
@@ -129,7 +137,11 @@ def taken_slot_claimed() -> AbstractContextManager[Any]:
     return mock.patch.object(claims, "_take_slot", take)
 
 
-@bug("an expired claim is not told to the feed", "the feed tells every change")
+@bug(
+    "an expired claim is not told to the feed",
+    "the feed tells every change",
+    mood=moods.Mood(is_fair=True, outage_share=0.02, outage_hours=2),
+)
 def event_lost() -> AbstractContextManager[Any]:
     """Leave one event out."""
     real = news.tell_of_claim
@@ -141,19 +153,32 @@ def event_lost() -> AbstractContextManager[Any]:
     return mock.patch.object(news, "tell_of_claim", tell)
 
 
-@bug("a poster's silence is never taken for consent", "silence to accept", "nothing is stuck")
+@bug(
+    "a poster's silence is never taken for consent",
+    "silence to accept",
+    "nothing is stuck",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"review": 0}, poster_window_s=600),
+)
 def silence_unpaid() -> AbstractContextManager[Any]:
     """Leave a step of the sweep out."""
     return mock.patch.dict(sweeping.STEPS, {"silences accepted": _nothing_due})
 
 
-@bug("a retake leaves the rejected first submission open to be paid too", "a retake ends the first")
+@bug(
+    "a retake leaves the rejected first submission open to be paid too",
+    "a retake ends the first",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"check_phone": 3}, work={"blurred": 8}),
+)
 def retake_paid_twice() -> AbstractContextManager[Any]:
     """Don't end the first submission."""
     return mock.patch.object(settlement, "settle_superseded", _nothing)
 
 
-@bug("a rejection can be appealed after its window", "appealed after the window")
+@bug(
+    "a rejection can be appealed after its window",
+    "appealed after the window",
+    mood=moods.Mood(is_fair=True, outage_share=0.02, outage_hours=80, habits={"try_late": 6}, work={"blurred": 8}),
+)
 def appeal_after_window() -> AbstractContextManager[Any]:
     """Leave the window out of the condition."""
 
@@ -166,7 +191,7 @@ def appeal_after_window() -> AbstractContextManager[Any]:
     return mock.patch.object(submissions, "appeal", appeal)
 
 
-@bug("work is taken under a claim that has expired", "handed in after the claim")
+@bug("work is taken under a claim that has expired", "handed in after the claim", mood=moods.Mood(habits={"try_late": 3}))
 def expired_claim_submits() -> AbstractContextManager[Any]:
     """Leave the time out of the condition."""
     real = claims.hand_in
@@ -177,7 +202,7 @@ def expired_claim_submits() -> AbstractContextManager[Any]:
     return mock.patch.object(claims, "hand_in", hand_in)
 
 
-@bug("an idempotency key is ignored", "each request has its effect once", "a key belongs to one request")
+@bug("an idempotency key is ignored", "each request has its effect once", "a key belongs to one request", mood=moods.ANY)
 def key_ignored() -> AbstractContextManager[Any]:
     """Do each request as often as it comes."""
 
@@ -187,7 +212,11 @@ def key_ignored() -> AbstractContextManager[Any]:
     return mock.patch.object(idempotency, "once", often)
 
 
-@bug("a payout whose answer was lost is sent again under a new key", "the bank does nothing twice")
+@bug(
+    "a payout whose answer was lost is sent again under a new key",
+    "the bank does nothing twice",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"take_money": 8}, trouble_at_banks=0.5, maturity_hours=0, poster_window_s=0),
+)
 def payout_sent_again() -> AbstractContextManager[Any]:
     """Ask for the same effect under another name at each try."""
 
@@ -206,7 +235,11 @@ def payout_sent_again() -> AbstractContextManager[Any]:
     return mock.patch.object(payouts, "_send", send)
 
 
-@bug("a failed payout is not given back to its worker", "in transit is")
+@bug(
+    "a failed payout is not given back to its worker",
+    "in transit is",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"take_money": 8}, trouble_at_banks=0.5, maturity_hours=0, poster_window_s=0),
+)
 def failed_payout_kept() -> AbstractContextManager[Any]:
     """Change the status and move no money."""
 
@@ -229,19 +262,25 @@ def reserve_kept() -> AbstractContextManager[Any]:
     return mock.patch.object(closing, "_give_back", give_back)
 
 
-@bug("a raised reward is promised and not held", "holds follow slots")
+@bug(
+    "a raised reward is promised and not held", "holds follow slots", mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"improve": 8})
+)
 def raise_not_held() -> AbstractContextManager[Any]:
     """Write the offer alone."""
     return mock.patch.object(improving, "_hold_more", _nothing)
 
 
-@bug("a key's spend limits are not asked", "a key keeps its limits")
+@bug("a key's spend limits are not asked", "a key keeps its limits", mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"improve": 4}))
 def limits_ignored() -> AbstractContextManager[Any]:
     """Let every amount pass."""
     return mock.patch.object(spending, "check", _nothing)
 
 
-@bug("readings are taken under a token that is not the newest", "only the newest token counts")
+@bug(
+    "readings are taken under a token that is not the newest",
+    "only the newest token counts",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"work_on_old": 40}),
+)
 def old_token_counts() -> AbstractContextManager[Any]:
     """Change vision runs whoever holds them."""
     real = leases.LeasedQuerySet._change
@@ -253,7 +292,11 @@ def old_token_counts() -> AbstractContextManager[Any]:
     return mock.patch.object(leases.LeasedQuerySet, "_change", change)
 
 
-@bug("news of a deposit that comes twice is booked twice", "clearing is what was paid")
+@bug(
+    "news of a deposit that comes twice is booked twice",
+    "clearing is what was paid",
+    mood=moods.Mood(habits={"deposit": 15}, trouble_at_banks=0.5),
+)
 def news_booked_twice() -> AbstractContextManager[Any]:
     """Post without asking whether the status moved, under a new id."""
     real = notices._confirm
@@ -267,7 +310,11 @@ def news_booked_twice() -> AbstractContextManager[Any]:
     return mock.patch.object(notices, "_confirm", confirm)
 
 
-@bug("an audit's rejection is written down as a verdict", "verdicts come in turn")
+@bug(
+    "an audit's rejection is written down as a verdict",
+    "verdicts come in turn",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"decide_any": 2}, poster_window_s=0),
+)
 def audit_decides() -> AbstractContextManager[Any]:
     """Record what an audit found as the next round."""
     real = reviews.decide
@@ -302,7 +349,11 @@ def rejection_unnamed() -> AbstractContextManager[Any]:
     return both()
 
 
-@bug("a reviewer may decide his own case", "people decide for strangers")
+@bug(
+    "a reviewer may decide his own case",
+    "people decide for strangers",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"decide_any": 12}),
+)
 def own_case_reviewed() -> AbstractContextManager[Any]:
     """Don't ask who he is."""
     return mock.patch.object(reviews, "_require_stranger", _nothing)
@@ -330,13 +381,20 @@ def modes_mixed() -> AbstractContextManager[Any]:
     return mock.patch.object(claims, "_require_right_to_claim", require)
 
 
-@bug("the appeal window is an hour", "shorter than 72 hours")
+@bug("the appeal window is an hour", "shorter than 72 hours", mood=moods.Mood(is_fair=True, outage_share=0.0, work={"blurred": 8}))
 def window_cut_short() -> AbstractContextManager[Any]:
     """Publish less time than was promised."""
     return mock.patch.object(rules, "APPEAL_WINDOW", datetime.timedelta(hours=1))
 
 
-@bug("a cancelled bounty takes the slots of live claims back", "a slot has one claim", "keeps nothing", "holds follow slots", "StaleLease")
+@bug(
+    "a cancelled bounty takes the slots of live claims back",
+    "a slot has one claim",
+    "keeps nothing",
+    "holds follow slots",
+    "StaleLease",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"cancel": 8}),
+)
 def cancel_forfeits_work() -> AbstractContextManager[Any]:
     """Withdraw every slot, free or not."""
 
@@ -349,14 +407,23 @@ def cancel_forfeits_work() -> AbstractContextManager[Any]:
     return mock.patch.object(claims, "withdraw_free_slots", withdraw)
 
 
-@bug("a payout takes one minor unit out of the payable balance, whatever is asked for", "in transit is", "Overdrawn")
+@bug(
+    "a payout takes one minor unit out of the payable balance, whatever is asked for",
+    "in transit is",
+    "Overdrawn",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"take_money": 8}, maturity_hours=0, poster_window_s=0),
+)
 def payout_not_taken() -> AbstractContextManager[Any]:
     """Post too small a transfer."""
     real = notices.request_leg
     return mock.patch.object(notices, "request_leg", lambda payout: dataclasses.replace(real(payout), amount_minor=1))
 
 
-@bug("a delivery that was answered with an error is noted as made", "the outbox has its effects")
+@bug(
+    "a delivery that was answered with an error is noted as made",
+    "the outbox has its effects",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, habits={"open_webhook": 6}),
+)
 def failed_delivery_done() -> AbstractContextManager[Any]:
     """Take every answer for a good one."""
     return mock.patch.object(delivery, "_failure_of", return_value="")
@@ -372,13 +439,24 @@ def feed_gap() -> AbstractContextManager[Any]:
     )
 
 
-@bug("earned money is payable before the deposits behind it have matured", "matured before")
+@bug(
+    "earned money is payable before the deposits behind it have matured",
+    "matured before",
+    mood=moods.Mood(is_fair=True, outage_share=0.0, maturity_hours=72, habits={"deposit": 4}, poster_window_s=0),
+)
 def matured_early() -> AbstractContextManager[Any]:
     """Wait for nothing."""
     return mock.patch.object(maturing, "matures_at", lambda *, bounty, settled_at: settled_at)
 
 
-@bug("the clock decides an appeal that nobody heard against the worker", "the clock decided", "MalformedVerdict")
+@bug(
+    "the clock decides an appeal that nobody heard against the worker",
+    "the clock decided",
+    "MalformedVerdict",
+    mood=moods.Mood(
+        is_fair=True, outage_share=0.01, outage_hours=170, habits={"decide": 0, "decide_any": 0.1, "check_phone": 4}, work={"blurred": 8}
+    ),
+)
 def unheard_appeal_rejected() -> AbstractContextManager[Any]:
     """Turn the published outcome round; its criteria fail, or the verdict could not be written."""
     return mock.patch.dict(reviews._UNDECIDED, {Review.Kind.APPEAL: Verdict.Outcome.REJECTED})
@@ -388,6 +466,35 @@ def unheard_appeal_rejected() -> AbstractContextManager[Any]:
 def deadline_ignored() -> AbstractContextManager[Any]:
     """Leave a step of the sweep out."""
     return mock.patch.dict(sweeping.STEPS, {"bounties closing": _nothing_due})
+
+
+@bug("a worker may keep as many slots from others as he likes", "open claims are limited")
+def claim_limit_ignored() -> AbstractContextManager[Any]:
+    """Allow a hundred open claims."""
+    return mock.patch.object(claims, "limit_of", return_value=100)
+
+
+@bug("what the machine leaves open is accepted", "a machine accepted over")
+def doubt_accepted() -> AbstractContextManager[Any]:
+    """Take no failure for a pass."""
+    real = policy.conclude
+
+    def conclude(ran: Sequence[policy.Ran], *, is_retake: bool, is_negative: bool) -> policy.Conclusion:
+        found = real(ran, is_retake=is_retake, is_negative=is_negative)
+        return policy.Conclusion.ACCEPT if found is policy.Conclusion.PERSON and not is_negative else found
+
+    return mock.patch.object(policy, "conclude", conclude)
+
+
+@bug("a worker's words go out with the event of his work", "workers' words stay apart")
+def words_told() -> AbstractContextManager[Any]:
+    """Add the note to the event's data."""
+    real = news.tell_of_submission
+
+    def tell(bounty: Bounty, submission: Submission, *, type: str, actor: news.Actor, **more: object) -> None:  # noqa: A002
+        real(bounty, submission, type=type, actor=actor, note=submission.untrusted_note, **more)
+
+    return mock.patch.object(news, "tell_of_submission", tell)
 
 
 def _nothing(*_: object, **__: object) -> None:

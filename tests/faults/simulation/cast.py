@@ -28,6 +28,10 @@ class Person:
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name = world, name
         self.chance: random.Random = world.chance_of(name)
+        # Each seed has its own fashions: what is rare in one is common in another.
+        fashion = world.chance_of(f"fashion of {type(self).__name__}")
+        told = world.mood.habits
+        self.habits = {habit: weight * fashion.choice((0.5, 1, 1, 3)) * told.get(habit, 1) for habit, weight in self.HABITS.items()}
 
     @property
     def now(self) -> datetime.datetime:
@@ -71,7 +75,7 @@ class Person:
     def _think(self) -> str:
         pace = self.SLOWNESS * self.world.pace
         self.later(min(pace, self.SLOWEST or pace) * min(8.0, self.chance.expovariate(1.0)), "thinks", self._think)
-        [habit] = self.chance.choices(list(self.HABITS), list(self.HABITS.values()))
+        [habit] = self.chance.choices(list(self.habits), list(self.habits.values()))
         did: str = getattr(self, habit)()
         return f"{habit}: {did}"
 
@@ -90,7 +94,7 @@ def gather(world: "World") -> list[Person]:
                 _issue(owner, mode, ApiKey.Scope.AGENT, agent=agent, per_bounty_minor=600, per_day_minor=1500),
                 *secrets[: 1 - number],
             ]
-        for amount in (Money(200_000 if number else 9_000, "USD"), Money(50_000, "EUR"), Money(90_000, "JPY")):
+        for amount in (Money(200_000 if number else 30_000, "USD"), Money(50_000, "EUR"), Money(90_000, "JPY")):
             deposits.request(agent=agent, amount=amount, source="account_1", now=world.clock.now)
         people.append(agents.AgentProgram(world, f"agent-{number}", agent, secrets))
     for number in range(7):

@@ -24,7 +24,7 @@ class VisionHost(Person):
 
     HABITS = {"take_work": 10, "work_on_old": 1}
     # A run that nobody reads in fifteen minutes is given up.
-    SLOWEST = datetime.timedelta(minutes=12)
+    SLOWEST = datetime.timedelta(minutes=6)
 
     def __init__(self, world: "World", name: str, user: User, secret: str) -> None:
         super().__init__(world, name)

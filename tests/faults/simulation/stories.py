@@ -16,6 +16,7 @@ CHECKS: list[Check] = []
 
 ENDED = ("SETTLED", "CANCELLED", "EXPIRED", "BLOCKED")
 SILENT = ("MACHINE", "SILENCE")
+HARD = ("in_place", "in_time", "original")
 CLOCK_KEEPS = {"FIRST": "INCONCLUSIVE", "APPEAL": "ACCEPTED"}
 
 # All rows of some bounties, each in one JSON document.
@@ -281,6 +282,20 @@ def every_rejection_names_a_published_criterion(story: Story) -> Iterator[str]:
         named = [line["criterion"] for line in verdict["criteria"] if line["outcome"] == "FAIL"]
         if (verdict["outcome"] == "REJECTED" and not named) or not {line["criterion"] for line in verdict["criteria"]} <= published:
             yield f"{verdict['decided_by']} rejected by {named or 'nothing'}"
+
+
+@rule
+def machine_judgement_is_bounded(story: Story) -> Iterator[str]:
+    """A machine accepts where nothing is left open, and rejects a retake by a hard criterion alone."""
+    numbers = {submission["id"]: submission["number"] for submission in story.all("submissions")}
+    for verdict in story.all("verdicts"):
+        if verdict["decided_by"] not in SILENT:
+            continue
+        outcomes = {line["criterion"]: line["outcome"] for line in verdict["criteria"]}
+        if verdict["outcome"] == "ACCEPTED" and not set(outcomes.values()) <= {"PASS", "NOT_APPLICABLE"}:
+            yield f"a machine accepted over {outcomes}"
+        if verdict["outcome"] == "REJECTED" and numbers[verdict["submission_id"]] == 2 and "FAIL" not in map(outcomes.get, HARD):
+            yield f"a machine rejected a retake by {outcomes}"
 
 
 @rule

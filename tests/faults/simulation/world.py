@@ -22,7 +22,7 @@ from market.config.celery_app import app
 from market.payments.providers import base, registry
 from tasks import evidence
 from tasks.models import Mode
-from tests.faults.simulation import album, cast, internet, invariants, machines, network
+from tests.faults.simulation import album, cast, internet, invariants, machines, moods, network
 from tests.faults.simulation.bank import Bank
 from tests.faults.simulation.clock import Clock
 from verification import fingerprints, pictures, pipeline
@@ -54,20 +54,22 @@ class Run:
 class World:
     """Everything that belongs to one seed. The same seed takes the same steps, whatever machine it runs on."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, mood: moods.Mood = moods.ANY) -> None:
+        self.seed, self.mood = seed, mood
         self.chance = self.chance_of("world")
         self.clock = Clock()
         self.queue = network.Queue()
         self.network = network.Network(self.queue, self.chance_of("network"), lambda: self.clock.now)
         self.internet = internet.Internet(seed)
         self.banks = {mode: self._open_bank(name, mode) for mode, name in ((Mode.TEST, "test_money"), (Mode.LIVE, "live_bank"))}
-        self.maturity = datetime.timedelta(hours=self.chance.choice((0, 0, 6, 72)))
+        self.maturity = datetime.timedelta(hours=_told(mood.maturity_hours, self.chance.choice((0, 0, 6, 72))))
         # The usual time between two thoughts of one person.
         self.pace = datetime.timedelta(seconds=self.chance.choice((300, 1200, 4800)))
         self.sweep_share = self.chance.choice((0.5, 1.0))
-        self.bell_share = self.chance.choice((0.0, 0.5, 1.0))
-        self.outage_share = self.chance.choice((0.0, 0.003, 0.008))
+        self.bell_share = _told(1.0 if mood.is_fair else None, self.chance.choice((0.0, 0.5, 1.0)))
+        self.outage_share = _told(mood.outage_share, self.chance.choice((0.0, 0.003, 0.008)))
+        if mood.is_fair:
+            self.network.heal()
         self.run = Run(seed)
         self.people: list[cast.Person] = []
         self.watch = invariants.Watch(self.banks.values(), self.internet)
@@ -91,7 +93,7 @@ class World:
             self.network.saw = self._note_answer
             self.watch.begin()
             for bank in self.banks.values():
-                bank.begin()
+                bank.begin(self.mood.trouble_at_banks)
             for person in self.people:
                 person.begin()
             self._plan_beat()
@@ -131,7 +133,7 @@ class World:
         self.run.steps += 1
         if self.chance.random() < self.outage_share:
             # Nobody hears anything for a while; then everything comes at once.
-            hours = self.chance.choice((0.1, 0.5, 1, 2, 24, 75, 8 * 24))
+            hours = _told(self.mood.outage_hours, self.chance.choice((0.1, 0.5, 1, 2, 24, 75, 8 * 24)))
             self.clock.move_to(self.clock.now + datetime.timedelta(hours=hours))
             self._write("outage", f"{hours} h")
         self._do_next(self.queue.pop())
@@ -260,8 +262,9 @@ class World:
             for name in settings.CACHES:
                 caches[name].clear()
             self.internet.open(stack)
-            for index in (fingerprints._PDQ_INDEX, fingerprints._DESCRIPTOR_INDEX):
-                index._known.clear()
+            # What the process remembers of rows must not outlive them, before and after.
+            _forget_pictures()
+            stack.callback(_forget_pictures)
             yield
 
     def _send_task(self) -> Callable[..., None]:
@@ -274,6 +277,11 @@ class World:
 def _in_memory(caches: Mapping[str, object]) -> dict[str, object]:
     """Let each cache forget with the process, and so with the seed."""
     return {name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": f"simulated {name}"} for name in caches}
+
+
+def _forget_pictures() -> None:
+    for index in (fingerprints._PDQ_INDEX, fingerprints._DESCRIPTOR_INDEX):
+        index._known.clear()
 
 
 @contextmanager
@@ -293,6 +301,10 @@ def _empty_database() -> None:
     assert connection.settings_dict["NAME"].startswith("test_"), "This empties the database."
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {', '.join(sorted(tables))} RESTART IDENTITY CASCADE")
+
+
+def _told(told: float | None, drawn: float) -> float:
+    return drawn if told is None else told
 
 
 def _words_of(error: BaseException) -> str:
