@@ -214,7 +214,7 @@ def _difference(end: End, serial: Sequence[End]) -> str:
 
 
 def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), share: float = 1.0) -> campaign.Report:
-    """Race the pairs of the states that are named: every step with itself, of the others a share.
+    """Race the pairs of the states that are named: every step with itself, the first two of a state, of the others a share.
 
     Where all states are named, an edge of a status that no race took is a violation as well.
     """
@@ -227,7 +227,7 @@ def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), sh
             for steps in STATES[name].pairs():
                 # Of the pair's own, so that it goes the same whatever is raced besides.
                 chance = random.Random(f"{seed} {name} {steps[0].__name__} {steps[1].__name__}")
-                if steps[0] is steps[1] or chance.random() < share:
+                if steps[0] is steps[1] or steps == STATES[name].steps[:2] or chance.random() < share:
                     report.violations += run_pair(name, steps, agent=agent, racers=racers, chance=chance, rounds=rounds)
                     report.count("pairs")
                     report.count("races", rounds)

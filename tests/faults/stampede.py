@@ -3,6 +3,7 @@
 import functools
 import random
 import time
+import uuid
 from collections import Counter
 
 from market.accounts.models import User
@@ -56,7 +57,7 @@ def run(*, seed: int, claimants: int, bounties: int) -> campaign.Report:
 
 
 def _open_workers(many: int) -> list[WorkerProfile]:
-    users = User.objects.bulk_create([User(username=f"claimant-{number}", password="!") for number in range(many)])
+    users = User.objects.bulk_create([User(username=f"claimant-{uuid.uuid4().hex}", password="!") for _ in range(many)])
     return WorkerProfile.objects.bulk_create([WorkerProfile(user=user, country="DE") for user in users])
 
 

@@ -23,7 +23,7 @@ MOST_ROUNDS = 300
 
 def test_every_transition_is_raced_and_ends_like_one_after_the_other() -> None:
     """Each with itself, and a share of all other pairs; the command races all of them, and oftener."""
-    report = pairs.race_all(seed=1, rounds=1, share=0.1)
+    report = pairs.race_all(seed=1, rounds=1, share=0.05)
     assert report.violations == []
 
 
@@ -79,7 +79,7 @@ def test_a_guard_that_is_taken_away_is_missed(
 
 
 def test_a_stampede_has_one_winner_a_slot() -> None:
-    report = stampede.run(seed=1, claimants=100, bounties=8)
+    report = stampede.run(seed=1, claimants=64, bounties=6)
     assert report.violations == []
     assert report.figures["winners"] == report.figures["slots"]
 
@@ -96,4 +96,4 @@ def test_a_stampede_past_the_row_locks_is_found_out() -> None:
         return slot
 
     with mock.patch.object(claims, "_take_slot", take_slot):
-        assert stampede.run(seed=1, claimants=200, bounties=8).violations
+        assert any(stampede.run(seed=seed, claimants=64, bounties=4).violations for seed in range(20))

@@ -511,6 +511,14 @@ def _returned_news(agent: Agent) -> Scene:
     return scene
 
 
+def _paid_and_returned(agent: Agent) -> Scene:
+    """That it was paid is read; that it came back is told twice."""
+    scene = _returned_news(agent)
+    assert inbox.process(event_pk=scene.event_ids.pop(0), now=scene.now)
+    _tell_again(scene, scene.event_ids[0])
+    return scene
+
+
 def _deposit_asked_for(agent: Agent, source: str) -> Scene:
     scene = _scene(agent)
     asked = deposits.request(agent=agent, amount=purses.TEN, source=source, now=scene.now)
@@ -538,12 +546,17 @@ def _deposit_without_an_answer(agent: Agent) -> Scene:
 def _tell_twice(scene: Scene, key: str) -> None:
     provider = registry.named("test_money")
     inbox.fetch(provider=provider, now=scene.now + HOUR)
-    [pk] = _events_of(key)
-    told = ProviderEvent.objects.get(pk=pk)
+    scene.event_ids += _events_of(key)
+    [pk] = scene.event_ids
+    _tell_again(scene, pk)
+
+
+def _tell_again(scene: Scene, event_pk: int) -> None:
+    told = ProviderEvent.objects.get(pk=event_pk)
     again = ProviderEvent.objects.create(
         provider=told.provider, event_id=f"{told.event_id}:again", raw_body=told.raw_body, received_at=told.received_at
     )
-    scene.event_ids += [pk, again.pk]
+    scene.event_ids.append(again.pk)
 
 
 def _events_of(key: str) -> list[int]:
@@ -627,6 +640,7 @@ STATES: dict[str, State] = {
     "payout paid by the bank": State(_paid_news, _NEWS),
     "payout failed by the bank": State(_failed_news, _NEWS),
     "payout returned by the bank": State(_returned_news, _NEWS),
+    "payout paid, then returned by the bank": State(_paid_and_returned, _NEWS),
     "deposit on its way": State(_deposit_comes, _NEWS),
     "deposit that fails": State(_deposit_fails, _NEWS),
     "deposit without an answer": State(_deposit_without_an_answer, (ask_for_the_deposit_again,), (read_the_news,)),
