@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import datetime
 import uuid
+from collections.abc import Callable
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -30,6 +31,8 @@ POSITIONS = {"there": stories.PLACE, "far": (52.40, 13.06), "nowhere": (None, No
 _CAPTURE = submissions.ReportedCapture(latitude=stories.PLACE[0], longitude=stories.PLACE[1], accuracy_m=8.0)
 # Mostly the one it belongs to.
 IS_OWN = st.sampled_from([*[True] * 7, False])
+# Mostly at something that the step is legal for.
+IS_AIMED = st.sampled_from([True, True, True, False])
 
 Status = work.Claim.Status
 Handed = work.Submission.Status
@@ -215,6 +218,21 @@ class Model:
         if not lease_s or not bounty.is_open(self.now):
             return claims.NotListed
         return None if any(slot.state == LeaseState.READY for slot in bounty.slots.values()) else claims.AllTaken
+
+    def free_pairs(self) -> list[tuple[Bounty, Worker]]:
+        """Return who may claim what now."""
+        return [
+            (bounty, worker)
+            for bounty in self.bounties
+            if bounty.is_open(self.now) and any(slot.state == LeaseState.READY for slot in bounty.slots.values())
+            if bounty.closes_at - self.now >= SECOND
+            for worker in self.workers.values()
+            if not worker.refusal and self._is_free(worker, bounty)
+        ]
+
+    def _is_free(self, worker: Worker, bounty: Bounty) -> bool:
+        own = [claim for claim in self.claims if claim.worker is worker]
+        return sum(claim.is_holding for claim in own) < worker.limit and not any(claim.bounty is bounty for claim in own)
 
     def live_claim(self, bounty: Bounty | None, worker: Worker) -> Claim | None:
         """Return the active claim that a second request gets back."""
@@ -459,22 +477,36 @@ class LifeMachine(running.Machine):
         """The present moment."""
         return self.model.now
 
-    @rule(minutes=st.integers(1, 20))
-    def wait(self, minutes: int) -> None:
-        self.model.now += datetime.timedelta(minutes=minutes)
-
-    @precondition(lambda self: self.model.boundaries())
-    @rule(which=st.sampled_from([0, 0, 0, 1, 2]), ticks=st.sampled_from([-1, 0, 0, 1]))
-    def wait_for_an_edge(self, which: int, ticks: int) -> None:
-        """Go to one microsecond before a window ends, to its end, or one after."""
+    @rule(minutes=st.sampled_from([None, None, 1, 5, 20]), which=st.sampled_from([0, 0, 0, 1, 2]), ticks=st.sampled_from([-1, 0, 0, 1]))
+    def wait(self, minutes: int | None, which: int, ticks: int) -> None:
+        """Wait some minutes; or until one microsecond before a window ends, its end, or one after."""
         ahead = self.model.boundaries()
-        self.model.now = max(self.now, ahead[min(which, len(ahead) - 1)] + ticks * TICK)
+        if minutes is None and ahead:
+            self.model.now = max(self.now, ahead[min(which, len(ahead) - 1)] + ticks * TICK)
+        else:
+            self.model.now += datetime.timedelta(minutes=minutes or 1)
 
     def compare(self) -> None:
         """Compare every table."""
         found, expected = read(self.tables), self.model.tables()
         for name in self.tables:
             assert found[name] == expected[name], name
+
+    def teardown(self) -> None:
+        """Count what was walked through, and take the example back."""
+        self.outcomes.update(type_ for told in self.model.events.values() for type_, _ in told)
+        self.outcomes.update(f"settled {kind}" for kind in self.model.settlements.values())
+        super().teardown()
+
+    def a_claim(self, which: int, is_fit: Callable[[Claim], bool] | None) -> Claim:
+        """Return a claim that fits, or any where none does; the newest first."""
+        fitting = [claim for claim in self.model.claims if is_fit and is_fit(claim)] or self.model.claims
+        return fitting[-1 - which % len(fitting)]
+
+    def a_submission(self, which: int, is_fit: Callable[[Submission], bool] | None) -> Submission:
+        """Return a submission that fits, or any where none does; the newest first."""
+        fitting = [each for each in self.model.submissions if is_fit and is_fit(each)] or self.model.submissions
+        return fitting[-1 - which % len(fitting)]
 
     def claim_row(self, claim: Claim, is_stale: bool) -> work.Claim:
         """Return a claim as a caller may hold it: as it was made, or as it is."""
@@ -584,7 +616,7 @@ class ClaimMachine(LifeMachine):
         people.top_up(agent, currency="EUR")
         cls.workers = cast_of(agent.owner)
         posted = [
-            stories.post_photo_bounty(agent, slots=2, deadline=BEGIN + 2 * HOUR, now=BEGIN),
+            stories.post_photo_bounty(agent, slots=2, deadline=BEGIN + 5 * HOUR, now=BEGIN),
             stories.post_photo_bounty(agent, slots=1, currency="EUR", deadline=BEGIN + HOUR, now=BEGIN, task_time_s=60),
             stories.post_photo_bounty(agent, slots=1, deadline=BEGIN + 2 * HOUR, now=BEGIN, opens_at=BEGIN + HOUR / 2),
             stories.draft_photo_bounty(agent, deadline=BEGIN + 2 * HOUR, now=BEGIN),
@@ -606,10 +638,25 @@ class ClaimMachine(LifeMachine):
     def claim(self, which: int, worker: str, position: str) -> None:
         self.take(self.model.bounties[which] if which >= 0 else None, self.model.workers[worker], POSITIONS[position])
 
+    @precondition(lambda self: self.model.free_pairs())
+    @rule(which=st.integers(0, 9), position=st.sampled_from(["there", "far", "nowhere"]), is_handed_in=st.booleans())
+    def claim_what_is_free(self, which: int, position: str, is_handed_in: bool) -> None:
+        """Claim, and perhaps hand in."""
+        free = self.model.free_pairs()
+        self.take(*free[which % len(free)], POSITIONS[position])
+        if is_handed_in:
+            self.send(self.model.claims[-1], self.model.claims[-1].worker, ["a"], "", is_stale=False)
+
     @precondition(lambda self: self.model.claims)
-    @rule(which=st.integers(0, 9), is_stale=st.booleans(), is_own=IS_OWN, is_there=st.booleans())
-    def extend(self, which: int, is_stale: bool, is_own: bool, is_there: bool) -> None:
-        claim = self._claim(which)
+    @rule(
+        which=st.integers(0, 9),
+        is_aimed=IS_AIMED,
+        is_stale=st.booleans(),
+        is_own=IS_OWN,
+        is_there=st.sampled_from([True, True, True, False]),
+    )
+    def extend(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool, is_there: bool) -> None:
+        claim = self.a_claim(which, (lambda each: each.status == Status.ACTIVE) if is_aimed else None)
         worker = claim.worker if is_own else self._other_than(claim.worker)
         latitude, longitude = POSITIONS["there" if is_there else "far"]
         assert latitude is not None
@@ -633,9 +680,9 @@ class ClaimMachine(LifeMachine):
             self.model.tell(claim, "claim.extended", "worker")
 
     @precondition(lambda self: self.model.claims)
-    @rule(which=st.integers(0, 9), is_stale=st.booleans(), is_own=IS_OWN)
-    def drop(self, which: int, is_stale: bool, is_own: bool) -> None:
-        claim = self._claim(which)
+    @rule(which=st.integers(0, 9), is_aimed=st.booleans(), is_stale=st.booleans(), is_own=IS_OWN)
+    def drop(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool) -> None:
+        claim = self.a_claim(which, (lambda each: each.status == Status.ACTIVE) if is_aimed else None)
         worker = claim.worker if is_own else self._other_than(claim.worker)
         refusal: type[Exception] | None = None
         if not is_own:
@@ -650,26 +697,27 @@ class ClaimMachine(LifeMachine):
     @precondition(lambda self: self.model.claims)
     @rule(
         which=st.integers(0, 9),
+        is_aimed=IS_AIMED,
         is_stale=st.booleans(),
         is_own=IS_OWN,
         names=st.sampled_from([*[["a"], ["b"], ["a", "b"], ["c"]] * 3, [], ["a", "a"], list("abcdef")]),
         reason=st.sampled_from([*[""] * 6, "closed", "closed", "unsafe", "bored"]),
     )
-    def hand_in(self, which: int, is_stale: bool, is_own: bool, names: list[str], reason: str) -> None:
-        claim = self._claim(which)
+    def hand_in(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool, names: list[str], reason: str) -> None:
+        claim = self.a_claim(which, self._is_to_hand_in if is_aimed else None)
         self.send(claim, claim.worker if is_own else self._other_than(claim.worker), names, reason, is_stale)
 
-    @precondition(lambda self: self.model.claims)
-    @rule(which=st.integers(0, 9), is_stale=st.booleans(), is_own=IS_OWN)
-    def start_retake(self, which: int, is_stale: bool, is_own: bool) -> None:
-        claim = self._claim(which)
+    @precondition(lambda self: any(each.decided_at for each in self.model.submissions))
+    @rule(which=st.integers(0, 9), is_aimed=IS_AIMED, is_stale=st.booleans(), is_own=IS_OWN)
+    def start_retake(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool) -> None:
+        claim = self.a_claim(which, self._offers_retake if is_aimed else None)
         worker = claim.worker if is_own else self._other_than(claim.worker)
         refusal: type[Exception] | None = None
         is_reopened = False
         if not is_own:
             refusal = claims.NoClaim
         elif claim.status != Status.ACTIVE:
-            is_reopened = bool(claim.submissions) and claim.submissions[-1].offers_retake(self.now)
+            is_reopened = self._offers_retake(claim)
             refusal = None if is_reopened else submitting.NoRetake
         row = self.claim_row(claim, is_stale)
         self.attempt(lambda: submitting.start_retake(claim=row, worker=worker.row, now=self.now), refusal=refusal)
@@ -677,9 +725,14 @@ class ClaimMachine(LifeMachine):
             self.model.reopen(claim)
 
     @precondition(lambda self: self.model.submissions)
-    @rule(which=st.integers(0, 9), is_stale=st.booleans(), outcome=st.sampled_from(["REJECTED", "REJECTED", "ACCEPTED", "INCONCLUSIVE"]))
-    def decide(self, which: int, is_stale: bool, outcome: str) -> None:
-        submission = self._submission(which)
+    @rule(
+        which=st.integers(0, 9),
+        is_aimed=IS_AIMED,
+        is_stale=st.booleans(),
+        outcome=st.sampled_from(["REJECTED", "REJECTED", "ACCEPTED", "INCONCLUSIVE"]),
+    )
+    def decide(self, which: int, is_aimed: bool, is_stale: bool, outcome: str) -> None:
+        submission = self.a_submission(which, (lambda each: each.status == Handed.CHECKING) if is_aimed else None)
         refusal = None if submission.status == Handed.CHECKING else verdicts.AlreadyDecided
         row = self.submission_row(submission, is_stale)
         verdict = self.attempt(lambda: stories.decide(row, outcome, now=self.now), refusal=refusal)
@@ -689,10 +742,10 @@ class ClaimMachine(LifeMachine):
             settlement.apply_verdict(verdict_id=verdict.pk, now=self.now)
         self.model.decide(submission, outcome, "machine")
 
-    @precondition(lambda self: self.model.submissions)
-    @rule(which=st.integers(0, 9), is_stale=st.booleans(), is_own=IS_OWN)
-    def give_in(self, which: int, is_stale: bool, is_own: bool) -> None:
-        submission = self._submission(which)
+    @precondition(lambda self: any(each.decided_at for each in self.model.submissions))
+    @rule(which=st.integers(0, 9), is_aimed=IS_AIMED, is_stale=st.booleans(), is_own=IS_OWN)
+    def give_in(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool) -> None:
+        submission = self.a_submission(which, (lambda each: each.status == Handed.REJECTED and each.final_at is None) if is_aimed else None)
         worker = submission.claim.worker if is_own else self._other_than(submission.claim.worker)
         refusal: type[Exception] | None = None
         if not is_own:
@@ -704,28 +757,23 @@ class ClaimMachine(LifeMachine):
         if refusal is None:
             self.model.settle_unpaid(submission, "worker")
 
-    @rule()
-    def expire(self) -> None:
-        assert claiming.expire_due(now=self.now) == self.model.expire()
-
-    @rule(worker=st.sampled_from(["ana", "bo", "cleo"]))
-    def expire_own(self, worker: str) -> None:
+    @rule(what=st.sampled_from(["expire", "expire own", "finalise", "close"]), worker=st.sampled_from(["ana", "bo", "cleo"]))
+    def sweep(self, what: str, worker: str) -> None:
         known = self.model.workers[worker]
-        assert claiming.expire_lapsed_of(worker=known.row, now=self.now) == self.model.expire(known)
+        if what == "expire":
+            assert claiming.expire_due(now=self.now) == self.model.expire()
+        elif what == "expire own":
+            assert claiming.expire_lapsed_of(worker=known.row, now=self.now) == self.model.expire(known)
+        elif what == "finalise":
+            assert disputes.finalise_due(now=self.now) == self.model.finalise_due()
+        else:
+            assert cancellation.close_due(now=self.now) == self.model.close_due()
 
-    @rule()
-    def finalise(self) -> None:
-        assert disputes.finalise_due(now=self.now) == self.model.finalise_due()
+    def _offers_retake(self, claim: Claim) -> bool:
+        return bool(claim.submissions) and claim.submissions[-1].offers_retake(self.now)
 
-    @rule()
-    def close(self) -> None:
-        assert cancellation.close_due(now=self.now) == self.model.close_due()
-
-    def _claim(self, which: int) -> Claim:
-        return self.model.claims[-1 - which % len(self.model.claims)]
-
-    def _submission(self, which: int) -> Submission:
-        return self.model.submissions[-1 - which % len(self.model.submissions)]
+    def _is_to_hand_in(self, claim: Claim) -> bool:
+        return claim.status == Status.ACTIVE or self._offers_retake(claim)
 
     def _other_than(self, worker: Worker) -> Worker:
         return next(each for each in self.model.workers.values() if each is not worker)
