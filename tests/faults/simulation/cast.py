@@ -73,7 +73,7 @@ class Person:
         return self.world.network.send(network.Request(secret, "GET", path, query or {}), then)
 
     def _think(self) -> str:
-        pace = self.SLOWNESS * self.world.pace
+        pace = self.SLOWNESS * self.world.pace / self.world.mood.haste.get(type(self).__name__, 1)
         self.later(min(pace, self.SLOWEST or pace) * min(8.0, self.chance.expovariate(1.0)), "thinks", self._think)
         [habit] = self.chance.choices(list(self.habits), list(self.habits.values()))
         did: str = getattr(self, habit)()

@@ -10,6 +10,8 @@ class Mood:
 
     # Name of a habit -> how many times as common.
     habits: Mapping[str, float] = field(default_factory=dict)
+    # Name of a kind of person -> how many times as often he thinks.
+    haste: Mapping[str, float] = field(default_factory=dict)
     # What is done with a claim and what is photographed -> how many times as common.
     work: Mapping[str, float] = field(default_factory=dict)
     outage_share: float | None = None
