@@ -49,8 +49,8 @@ class Machine(stateful.RuleBasedStateMachine):
         """Make what all examples begin with."""
 
     def compare(self) -> None:
-        """Hold the whole model against the database."""
-        raise NotImplementedError
+        """Hold the whole model against the database; each machine says how."""
+        raise AssertionError(f"{type(self).__name__} compares nothing.")
 
     def attempt(self, call: Callable[[], T], *, refusal: type[Exception] | None = None) -> T | None:
         """Call, and require exactly this refusal, or none; return what came back."""
