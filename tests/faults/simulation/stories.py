@@ -391,7 +391,7 @@ def money_matures_in_time(story: Story) -> Iterator[str]:
     for settled in story.all("settlements"):
         if not settled["matured_at"]:
             continue
-        behind = [at for at in story.deposits if at <= _at(settled["settled_at"])]
+        behind = [at for at in story.deposits if at < _at(settled["settled_at"])]
         if any(_at(settled["matured_at"]) < at + story.maturity for at in behind):
             yield "matured before a deposit behind it had"
 

@@ -3,12 +3,12 @@
 import datetime
 import hashlib
 import logging
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from unittest import mock
 
 import celery
@@ -20,7 +20,7 @@ from django.test import override_settings
 from market.bounties import rules
 from market.config.celery_app import app
 from market.payments.providers import base, registry
-from tasks import evidence
+from tasks import evidence, ids
 from tasks.models import Mode
 from tests.faults.simulation import album, cast, internet, invariants, machines, moods, network
 from tests.faults.simulation.bank import Bank
@@ -214,6 +214,7 @@ class World:
 
     def _do_job(self, job: str, kwargs: dict[str, str]) -> str:
         self.is_touched = True
+        self.clock.move_to(self.clock.now)
         app.tasks[job].run(**kwargs)
         self.run.visited[f"job {job}"] += 1
         self.run.violations += self.watch.after(job, self.clock.now)
@@ -246,7 +247,8 @@ class World:
         """Put simulated parts in the place of all that is outside: time, random numbers, broker, banks, internet, cameras."""
         with ExitStack() as stack:
             stack.enter_context(self.clock.running())
-            stack.enter_context(mock.patch.object(os, "urandom", self.chance_of("ids").randbytes))
+            # For ids alone: what else draws from it (names of files, secrets) may draw more often in a process that is young.
+            stack.enter_context(mock.patch.object(ids, "os", SimpleNamespace(urandom=self.chance_of("ids").randbytes)))
             stack.enter_context(override_settings(SECRET_KEY=f"simulated {self.seed}", CACHES=_in_memory(settings.CACHES)))
             stack.enter_context(mock.patch.object(celery.Celery, "send_task", self._send_task()))
             stack.enter_context(mock.patch.object(registry, "for_mode", lambda mode: self.banks[Mode(mode)]))
