@@ -12,10 +12,10 @@ ROUNDS = 300
 def run(*, seed: int, rounds: int) -> Report:
     """Run every machine for so many examples; a violation is the shortest story that the model does not agree with."""
     # Imported late: Django must be set up before a module that uses a model.
-    from tests.faults.stateful import hold, ledger, running
+    from tests.faults.stateful import bounty, claim, hold, ledger, running
 
     report = Report()
-    for machine in (ledger.LedgerMachine, hold.HoldMachine):
+    for machine in (ledger.LedgerMachine, hold.HoldMachine, claim.ClaimMachine, bounty.BountyMachine):
         done = running.run(machine, seed=seed, examples=rounds)
         name = machine.__name__.removesuffix("Machine").lower()
         report.count("steps", done.step_count)

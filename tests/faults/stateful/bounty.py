@@ -27,7 +27,6 @@ from market.bounties import (
     sweeping,
 )
 from market.bounties import models as rows
-from market.bounties import rules as limits
 from market.common import account_paths
 from market.common.money import Money
 from market.escrow import holds
@@ -39,10 +38,11 @@ from tasks.leases import LeaseState
 from tests import people, stories
 from tests.faults.stateful import claim as life
 from verification import reviews, verdicts
-from verification.models import Case, Review
+from verification.models import Case, Review, Verdict
 
 BEGIN, TICK, HOUR = life.BEGIN, life.TICK, life.HOUR
 DAY = datetime.timedelta(days=1)
+MAX_LIFE = 60 * DAY
 Handed = life.Handed
 
 ACTORS = {
@@ -520,13 +520,19 @@ class BountyMachine(life.LifeMachine):
 
     # What examples begin with.
 
-    @initialize(which=st.sampled_from([0, 0, 1, 1, 2]), worker=st.sampled_from(["ana", "bo"]), is_claimed=st.booleans())
-    def begin(self, which: int, worker: str, is_claimed: bool) -> None:
-        """Fund a bounty, and perhaps claim it and hand in."""
+    @initialize(
+        which=st.sampled_from([0, 1, 1, 2]),
+        worker=st.sampled_from(["ana", "bo"]),
+        far=st.sampled_from(["funded", "handed in", "sent to a person"]),
+    )
+    def begin(self, which: int, worker: str, far: str) -> None:
+        """Fund a bounty, and perhaps claim it, hand in, and let the machine send it to a person."""
         self._fund(self.model.bounties[which], None)
-        if is_claimed:
+        if far != "funded":
             self.take(self.model.bounties[which], self.model.workers[worker], stories.PLACE)
             self.send(self.model.claims[0], self.model.claims[0].worker, ["a"], "", is_stale=False)
+        if far == "sent to a person":
+            self._send_to_person(self.model.submissions[0], is_certain=True)
 
     # The agent.
 
@@ -541,7 +547,7 @@ class BountyMachine(life.LifeMachine):
         terms = stories.photo_terms(question=_FORBIDDEN) if kind == "blocked" else stories.photo_terms()
         offer = stories.offer("0.09" if kind == "reward" else reward, deadline=self.now + DAY, now=self.now)
         if kind == "deadline":
-            offer = stories.offer(reward, deadline=self.now + limits.MAX_LIFE + TICK, now=self.now)
+            offer = stories.offer(reward, deadline=self.now + MAX_LIFE + TICK, now=self.now)
         if kind == "terms":
             terms["within_m"] = 9
         price_minor = {"2.00": 220 + 100, "15.00": 1650 + 750}[reward]
@@ -574,11 +580,11 @@ class BountyMachine(life.LifeMachine):
     def fund(self, which: int, is_aimed: bool, key: str | None) -> None:
         self._fund(self._bounty(which, "SCREENED" if is_aimed else None), key)
 
-    @precondition(lambda self: any(bounty.is_funded for bounty in self.model.bounties))
+    @precondition(lambda self: any(bounty.is_listed for bounty in self.model.bounties))
     @rule(
         which=st.integers(0, 5),
-        by_minor=st.sampled_from([None, 0, -1, 1, 100, 500, 4_000, 100_000]),
-        later=st.sampled_from([None, None, 0, 1, 24, -1, 24 * 60]),
+        by_minor=st.sampled_from([None, 0, -1, 1, 100, 500, 500, 500, 4_000, 100_000]),
+        later=st.sampled_from([None, None, None, None, 0, 1, 24, -1, 24 * 60]),
         currency=st.sampled_from([*["own"] * 7, "GBP"]),
         key=st.sampled_from([None, None, None, "free", "limited", "revoked"]),
         is_own=life.IS_OWN,
@@ -587,7 +593,35 @@ class BountyMachine(life.LifeMachine):
     def improve(
         self, which: int, is_aimed: bool, by_minor: int | None, later: int | None, currency: str, key: str | None, is_own: bool
     ) -> None:
-        bounty = self._bounty(which, "OPEN" if is_aimed else None)
+        listed = [each for each in self.model.bounties if each.is_listed]
+        bounty = listed[which % len(listed)] if is_aimed else self._bounty(which)
+        self._improve(bounty, by_minor, later, currency=currency, key=key, is_own=is_own)
+
+    @precondition(lambda self: self._to_raise())
+    @rule(which=st.integers(0, 5), is_judged_first=st.booleans())
+    def raise_under_judgement(self, which: int, is_judged_first: bool) -> None:
+        """Raise the reward before, or after, the machine accepts a submission, and before that is applied."""
+        submission = self._to_raise()[which % len(self._to_raise())]
+        if not is_judged_first:
+            self._improve(submission.claim.bounty, 500, None)
+        self._decide(submission, "ACCEPTED")
+        if is_judged_first:
+            self._improve(submission.claim.bounty, 500, None)
+        self.sweep_all()
+
+    def _to_raise(self) -> list[life.Submission]:
+        return [each for each in self.model.submissions if self._is_unjudged(each) and each.claim.bounty.is_open(self.now)]
+
+    def _improve(
+        self,
+        bounty: life.Bounty,
+        by_minor: int | None,
+        later: int | None,
+        *,
+        currency: str = "own",
+        key: str | None = None,
+        is_own: bool = True,
+    ) -> None:
         terms = self.model.terms[bounty.pk]
         last = terms.offers[-1]
         reward = None if by_minor is None else Money(last.reward_minor + by_minor, terms.currency if currency == "own" else currency)
@@ -607,7 +641,7 @@ class BountyMachine(life.LifeMachine):
             pass
         elif offer.reward_minor < last.reward_minor or offer.deadline < last.deadline:
             refusal = improving.NotImprovable
-        elif offer.deadline > self.old_bounties[bounty.pk].created_at + limits.MAX_LIFE:
+        elif offer.deadline > self.old_bounties[bounty.pk].created_at + MAX_LIFE:
             refusal = pricing.BadOffer
         elif self.model.is_suspended:
             refusal = posting.AgentSuspended
@@ -717,23 +751,29 @@ class BountyMachine(life.LifeMachine):
         judged = self.model.judged[submission.pk]
         if judged.stage == "REVIEW":
             return  # The machine has had its turn.
-        row = self.submission_row(submission, False)
-        refusal = verdicts.AlreadyDecided if judged.verdicts else None
-        verdict = self.attempt(lambda: stories.decide(row, outcome, now=self.now), refusal=refusal)
-        if verdict is None:
+        verdict = self._decide(submission, outcome)
+        if verdict is None or not is_applied:
             return
-        self.model.record(submission, outcome, "MACHINE")
-        if is_applied:
-            for _ in range(2):  # Again, it changes nothing.
-                settlement.apply_verdict(verdict_id=verdict.pk, now=self.now)
-            self.model.apply(submission)
+        for _ in range(2):  # Again, it changes nothing.
+            settlement.apply_verdict(verdict_id=verdict.pk, now=self.now)
+        self.model.apply(submission)
+
+    def _decide(self, submission: life.Submission, outcome: str) -> Verdict | None:
+        row = self.submission_row(submission, False)
+        refusal = verdicts.AlreadyDecided if self.model.judged[submission.pk].verdicts else None
+        verdict = self.attempt(lambda: stories.decide(row, outcome, now=self.now), refusal=refusal)
+        if verdict is not None:
+            self.model.record(submission, outcome, "MACHINE")
+        return verdict
 
     @precondition(lambda self: any(judged.stage == "CHECKS" for judged in self.model.judged.values()))
-    @rule(which=st.integers(0, 5), is_certain=st.booleans())
+    @rule(which=st.integers(0, 5), is_certain=st.sampled_from([True, True, False]))
     def send_to_person(self, which: int, is_certain: bool) -> None:
         """Leave a case as the pipeline does: to its poster where the checks passed and the terms ask for him, else to a reviewer."""
-        waiting = [each for each in self.model.submissions if self.model.judged[each.pk].stage == "CHECKS"]
-        submission = waiting[which % len(waiting)]
+        waiting = [each for each in self.model.submissions if self._is_unjudged(each)]
+        self._send_to_person(waiting[which % len(waiting)], is_certain=is_certain)
+
+    def _send_to_person(self, submission: life.Submission, *, is_certain: bool) -> None:
         judged = self.model.judged[submission.pk]
         judged.stage = "REVIEW"
         case = Case.objects.filter(pk=submission.pk)
@@ -754,7 +794,20 @@ class BountyMachine(life.LifeMachine):
     )
     def decide_as_poster(self, which: int, is_accepted: bool, criterion: str, is_own: bool) -> None:
         waiting = [each for each in self.model.submissions if self.model.is_for_poster(each)] or self.model.submissions
+        self._decide_as_poster(waiting[which % len(waiting)], is_accepted, criterion, is_own=is_own)
+
+    @precondition(lambda self: any(self.model.is_for_poster(each) for each in self.model.submissions))
+    @rule(which=st.integers(0, 5), ticks=st.sampled_from([-1, 0, 1]), is_spoken=st.booleans())
+    def wait_for_the_poster(self, which: int, ticks: int, is_spoken: bool) -> None:
+        """Go to the end of the poster's window; then he speaks, or the clock does."""
+        waiting = [each for each in self.model.submissions if self.model.is_for_poster(each)]
         submission = waiting[which % len(waiting)]
+        self.model.now = max(self.now, self.model.poster_until(submission) + ticks * TICK)
+        if is_spoken:
+            self._decide_as_poster(submission, False, "sharp", is_own=True)
+        assert reviewing.accept_silence(now=self.now) == self.model.accept_silence()
+
+    def _decide_as_poster(self, submission: life.Submission, is_accepted: bool, criterion: str, *, is_own: bool) -> None:
         judged = self.model.judged[submission.pk]
         outcome = "ACCEPTED" if is_accepted else "REJECTED"
         is_again = any(each[:2] == (outcome, "POSTER") for each in judged.verdicts)
@@ -833,8 +886,7 @@ class BountyMachine(life.LifeMachine):
     @rule(what=st.sampled_from([*["all", "apply"] * 3, "show", "silence", "time out", "finalise", "close", "mature", "audit"]))
     def sweep(self, what: str) -> None:
         if what == "all":
-            expected = self.model.sweep()
-            assert sweeping.sweep(now=self.now) == expected
+            self.sweep_all()
         elif what == "audit":
             assert audit.audit().breaches == ()
         else:
@@ -848,6 +900,10 @@ class BountyMachine(life.LifeMachine):
                 "mature": (maturing.mature_due, self.model.mature_due),
             }[what]
             assert done(now=self.now) == expected_count()
+
+    def sweep_all(self) -> None:
+        expected = self.model.sweep()
+        assert sweeping.sweep(now=self.now) == expected
 
     def _fund(self, bounty: life.Bounty, key: str | None) -> None:
         acting = key or self.model.terms[bounty.pk].key

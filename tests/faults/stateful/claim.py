@@ -14,7 +14,6 @@ from hypothesis.stateful import initialize, precondition, rule
 from market.accounts.models import User
 from market.bounties import cancellation, claiming, disputes, settlement, submitting
 from market.bounties import models as rows
-from market.bounties import rules as limits
 from tasks import claims, ids, submissions
 from tasks import models as work
 from tasks.leases import LeaseState
@@ -26,6 +25,8 @@ BEGIN = datetime.datetime(2026, 3, 2, 12, tzinfo=datetime.UTC)
 TICK = datetime.timedelta(microseconds=1)
 SECOND = datetime.timedelta(seconds=1)
 HOUR = datetime.timedelta(hours=1)
+# The rules, once more: a model that read them would agree with any.
+RETAKE_OFFER, APPEAL_WINDOW, MAX_TRIES = 2 * HOUR, 72 * HOUR, 3
 # Inside the area, some minutes from it, and not said.
 POSITIONS = {"there": stories.PLACE, "far": (52.40, 13.06), "nowhere": (None, None)}
 _CAPTURE = submissions.ReportedCapture(latitude=stories.PLACE[0], longitude=stories.PLACE[1], accuracy_m=8.0)
@@ -211,7 +212,7 @@ class Model:
         here = [claim for claim in own if claim.bounty is bounty]
         if any(claim.status in (Status.ACTIVE, Status.SUBMITTED) or claim.submissions for claim in here):
             return claims.AlreadyClaimed
-        if len(here) >= claims.MAX_TRIES:
+        if len(here) >= MAX_TRIES:
             return claims.TriedTooOften
         if sum(claim.is_holding for claim in own) >= worker.limit:
             return claims.TooManyOpenClaims
@@ -339,8 +340,8 @@ class Model:
             submission.retake_until = None
         if outcome == Handed.REJECTED and not was_appealed:
             if submission.number == 1 and not claim.is_retake_used and self.now < claim.bounty.closes_at:
-                submission.retake_until = min(self.now + limits.RETAKE_OFFER, claim.bounty.closes_at)
-            submission.appeal_until = (submission.retake_until or self.now) + limits.APPEAL_WINDOW
+                submission.retake_until = min(self.now + RETAKE_OFFER, claim.bounty.closes_at)
+            submission.appeal_until = (submission.retake_until or self.now) + APPEAL_WINDOW
         elif was_appealed:
             submission.retake_until = None
         self.tell(submission, f"submission.{outcome.lower()}", actor)
@@ -477,14 +478,27 @@ class LifeMachine(running.Machine):
         """The present moment."""
         return self.model.now
 
-    @rule(minutes=st.sampled_from([None, None, 1, 5, 20]), which=st.sampled_from([0, 0, 0, 1, 2]), ticks=st.sampled_from([-1, 0, 0, 1]))
-    def wait(self, minutes: int | None, which: int, ticks: int) -> None:
-        """Wait some minutes; or until one microsecond before a window ends, its end, or one after."""
+    @rule(
+        minutes=st.sampled_from([None, None, 1, 5, 20]),
+        which=st.sampled_from([0, 0, 0, 1, 2]),
+        ticks=st.sampled_from([-1, 0, 0, 1]),
+        is_swept=st.booleans(),
+    )
+    def wait(self, minutes: int | None, which: int, ticks: int, is_swept: bool) -> None:
+        """Wait some minutes; or until one microsecond before a window ends, its end, or one after. Perhaps sweep then."""
         ahead = self.model.boundaries()
         if minutes is None and ahead:
             self.model.now = max(self.now, ahead[min(which, len(ahead) - 1)] + ticks * TICK)
         else:
             self.model.now += datetime.timedelta(minutes=minutes or 1)
+        if is_swept:
+            self.sweep_all()
+
+    def sweep_all(self) -> None:
+        """Do everything that is due."""
+        assert claiming.expire_due(now=self.now) == self.model.expire()
+        assert disputes.finalise_due(now=self.now) == self.model.finalise_due()
+        assert cancellation.close_due(now=self.now) == self.model.close_due()
 
     def compare(self) -> None:
         """Compare every table."""
@@ -657,6 +671,44 @@ class ClaimMachine(LifeMachine):
     )
     def extend(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool, is_there: bool) -> None:
         claim = self.a_claim(which, (lambda each: each.status == Status.ACTIVE) if is_aimed else None)
+        self._extend(claim, is_stale=is_stale, is_own=is_own, is_there=is_there)
+
+    @precondition(lambda self: any(claim.status == Status.ACTIVE for claim in self.model.claims))
+    @rule(
+        which=st.integers(0, 9),
+        ticks=st.sampled_from([-1, 0, 1]),
+        what=st.sampled_from(["expire", "extend", "hand in", "claim again"]),
+        is_stale=st.booleans(),
+    )
+    def outlive(self, which: int, ticks: int, what: str, is_stale: bool) -> None:
+        """Go to the end of a claim and do what is still possible, or just not any more."""
+        claim = self.a_claim(which, lambda each: each.status == Status.ACTIVE)
+        self.model.now = max(self.now, claim.expires_at + ticks * TICK)
+        if what == "extend":
+            self._extend(claim, is_stale=is_stale, is_own=True, is_there=True)
+        elif what == "hand in":
+            self.send(claim, claim.worker, ["b"], "", is_stale)
+        elif what == "claim again":
+            self.take(claim.bounty, claim.worker, stories.PLACE)
+        assert claiming.expire_due(now=self.now) == self.model.expire()
+
+    @precondition(lambda self: any(self._may_be_retaken(claim) for claim in self.model.claims))
+    @rule(which=st.integers(0, 9), ticks=st.sampled_from([-1, 0, 1]), is_handed_in=st.booleans(), is_stale=st.booleans())
+    def outlive_retake(self, which: int, ticks: int, is_handed_in: bool, is_stale: bool) -> None:
+        """Go to the end of a retake's offer and take it, or just not any more."""
+        claim = self.a_claim(which, self._may_be_retaken)
+        until = claim.submissions[-1].retake_until
+        assert until is not None
+        self.model.now = max(self.now, until + ticks * TICK)
+        if is_handed_in:
+            self.send(claim, claim.worker, ["d"], "", is_stale)
+        else:
+            self._start_retake(claim, is_stale=is_stale, is_own=True)
+
+    def _may_be_retaken(self, claim: Claim) -> bool:
+        return bool(claim.submissions) and claim.submissions[-1].status == Handed.REJECTED and bool(claim.submissions[-1].retake_until)
+
+    def _extend(self, claim: Claim, *, is_stale: bool, is_own: bool, is_there: bool) -> None:
         worker = claim.worker if is_own else self._other_than(claim.worker)
         latitude, longitude = POSITIONS["there" if is_there else "far"]
         assert latitude is not None
@@ -710,7 +762,9 @@ class ClaimMachine(LifeMachine):
     @precondition(lambda self: any(each.decided_at for each in self.model.submissions))
     @rule(which=st.integers(0, 9), is_aimed=IS_AIMED, is_stale=st.booleans(), is_own=IS_OWN)
     def start_retake(self, which: int, is_aimed: bool, is_stale: bool, is_own: bool) -> None:
-        claim = self.a_claim(which, self._offers_retake if is_aimed else None)
+        self._start_retake(self.a_claim(which, self._offers_retake if is_aimed else None), is_stale=is_stale, is_own=is_own)
+
+    def _start_retake(self, claim: Claim, *, is_stale: bool, is_own: bool) -> None:
         worker = claim.worker if is_own else self._other_than(claim.worker)
         refusal: type[Exception] | None = None
         is_reopened = False
@@ -757,10 +811,12 @@ class ClaimMachine(LifeMachine):
         if refusal is None:
             self.model.settle_unpaid(submission, "worker")
 
-    @rule(what=st.sampled_from(["expire", "expire own", "finalise", "close"]), worker=st.sampled_from(["ana", "bo", "cleo"]))
+    @rule(what=st.sampled_from(["all", "expire", "expire own", "finalise", "close"]), worker=st.sampled_from(["ana", "bo", "cleo"]))
     def sweep(self, what: str, worker: str) -> None:
         known = self.model.workers[worker]
-        if what == "expire":
+        if what == "all":
+            self.sweep_all()
+        elif what == "expire":
             assert claiming.expire_due(now=self.now) == self.model.expire()
         elif what == "expire own":
             assert claiming.expire_lapsed_of(worker=known.row, now=self.now) == self.model.expire(known)
