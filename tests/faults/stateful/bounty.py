@@ -607,7 +607,7 @@ class BountyMachine(life.LifeMachine):
         self._decide(submission, "ACCEPTED")
         if is_judged_first:
             self._improve(submission.claim.bounty, 500, None)
-        self.sweep_all()
+        assert settlement.apply_due(now=self.now) == self.model.apply_due()
 
     def _to_raise(self) -> list[life.Submission]:
         return [each for each in self.model.submissions if self._is_unjudged(each) and each.claim.bounty.is_open(self.now)]
