@@ -313,7 +313,7 @@ def news_booked_twice() -> AbstractContextManager[Any]:
 @bug(
     "an audit's rejection is written down as a verdict",
     "verdicts come in turn",
-    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 5}, work={"good": 4}, poster_window_s=0),
+    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 10}, work={"good": 4}, poster_window_s=0),
 )
 def audit_decides() -> AbstractContextManager[Any]:
     """Record what an audit found as the next round."""
@@ -341,7 +341,7 @@ def audit_decides() -> AbstractContextManager[Any]:
     "a rejection need not name a published criterion",
     "every rejection names",
     "rejecting_review_names_a_criterion",
-    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 3}, work={"negative": 8}),
+    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 10}, work={"negative": 8}),
 )
 def rejection_unnamed() -> AbstractContextManager[Any]:
     """Ask neither the reviewer nor the verdict for it."""
@@ -362,7 +362,7 @@ def rejection_unnamed() -> AbstractContextManager[Any]:
 @bug(
     "a reviewer may decide his own case",
     "people decide for strangers",
-    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 5}, habits={"decide_any": 20}, work={"negative": 8}),
+    mood=moods.Mood(is_fair=True, outage_share=0.0, haste={"Reviewer": 10}, habits={"decide_any": 20}, work={"negative": 8}),
 )
 def own_case_reviewed() -> AbstractContextManager[Any]:
     """Don't ask who he is."""

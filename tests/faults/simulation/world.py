@@ -36,7 +36,7 @@ LEFT_ALONE_FOR = tuple(
     for span in ({"minutes": 20}, {"hours": 80}, {"days": 8}, {"days": 61}, {"days": 8}, {"days": 4}, {"days": 8}, {"days": 95})
 )
 _MOST_SWEEPS = 60
-_FULL_LOOK_EVERY = 400
+_FULL_LOOK_EVERY = 200
 
 
 @dataclass
