@@ -66,6 +66,7 @@ def wait_until_done(market: servers.Market, *, within_s: float) -> tuple[float, 
     while left := undone(market):
         if time.monotonic() - began_s > within_s:
             break
+        market.start_what_ended()
         time.sleep(children.POLL_S)
     return time.monotonic() - began_s, left
 

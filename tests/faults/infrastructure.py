@@ -143,7 +143,7 @@ def _show_figures(report: campaign.Report, name: str, memory: customers.Memory, 
     report.figures[f"{name}: refusals"] = sum(memory.refusals.values())
     report.figures[f"{name}: slowest request, s"] = round(memory.slowest_s, 2)
     report.figures[f"{name}: all done after, s"] = round(took_s, 1)
-    report.figures[f"{name}: processes that ended by themselves"] = len(market.died())
+    report.figures[f"{name}: processes that ended by themselves"] = len(market.ended_by_themselves)
 
 
 def _wait_for_a_held_row(scene: Scene, name: str) -> None:

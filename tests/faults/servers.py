@@ -49,6 +49,7 @@ class Market:
         self._options = options
         self._children: dict[str, children.Child] = {}
         self._connection: psycopg.Connection | None = None
+        self.ended_by_themselves: list[str] = []
         secrets = credentials.load_or_make(folder.secrets_file)
         run_folder = folder.run_folder()
         self._cluster = postgres.Cluster(folder=folder, run_folder=run_folder, secrets=secrets, is_durable=True)
@@ -151,9 +152,13 @@ class Market:
             return [str(found)]
         return []
 
-    def died(self) -> list[str]:
-        """Name the processes that ended by themselves, with their last words."""
-        return [f"{name}: {child.last_words()}" for name, child in self._children.items() if child.exit_code is not None]
+    def start_what_ended(self) -> None:
+        """Start again what ended by itself, as the supervisor does: kombu's worker gives up where the broker dies in the wrong moment."""
+        for name in [name for name, child in self._children.items() if child.exit_code is not None]:
+            self.ended_by_themselves.append(name)
+            # What is left of its group would hold its port or its files.
+            self._children.pop(name).wait_until_stopped()
+            self.start(name)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
