@@ -5,6 +5,8 @@ Every function here is called with the bounty locked (`market.bounties.locks`), 
 
 import datetime
 
+from django.db.models import Q
+
 from market.bounties import news
 from market.bounties.models import Bounty
 from market.escrow import holds
@@ -13,6 +15,7 @@ from tasks import claims, leases
 from tasks.models import Claim, Slot, Task
 
 _FINAL_STATUS = {
+    Bounty.ClosedBecause.ACCEPTED: Bounty.Status.SETTLED,
     Bounty.ClosedBecause.CANCELLED: Bounty.Status.CANCELLED,
     Bounty.ClosedBecause.EXPIRED: Bounty.Status.EXPIRED,
     Bounty.ClosedBecause.NOT_POSSIBLE: Bounty.Status.SETTLED,
@@ -45,23 +48,19 @@ def wind_down(*, bounty: Bounty, actor: news.Actor, now: datetime.datetime) -> N
     """Give back what a closing bounty needs no more, and end a bounty whose every slot is done or withdrawn."""
     if bounty.status != Bounty.Status.OPEN:
         return
-    if bounty.closed_because:
-        for number in claims.withdraw_free_slots(bounty.task_id):
-            _give_back(bounty, slot_hold(bounty, number), now)
+    freed = claims.withdraw_free_slots(bounty.task_id) if bounty.closed_because else []
     states = set(Slot.objects.filter(task_id=bounty.task_id).values_list("lease_state", flat=True))
-    if states & {leases.LeaseState.READY, leases.LeaseState.LEASED}:
-        return
-    _unlist(bounty)
+    is_over = not states & {leases.LeaseState.READY, leases.LeaseState.LEASED}
+    if is_over:
+        _unlist(bounty)
     if states == {leases.LeaseState.DONE}:
         _move(bounty, Bounty.Status.FILLED, closed_because=Bounty.ClosedBecause.ACCEPTED)
         news.tell_of_bounty(bounty, type="bounty.filled", actor=actor)
-        final = Bounty.Status.SETTLED
-    else:
+    _give_back(bounty, _needless(bounty, freed, with_reserve=is_over), now)
+    if is_over:
         final = _FINAL_STATUS[Bounty.ClosedBecause(bounty.closed_because)]
-    _give_back(bounty, reserve_hold(bounty), now)
-    _move(bounty, final, closed_at=now)
-    bounty.closed_at = now
-    news.tell_of_bounty(bounty, type=f"bounty.{final.lower()}", actor=actor)
+        _move(bounty, final, closed_at=now)
+        news.tell_of_bounty(bounty, type=f"bounty.{final.lower()}", actor=actor)
 
 
 def slot_hold(bounty: Bounty, number: int) -> Hold:
@@ -74,13 +73,23 @@ def reserve_hold(bounty: Bounty) -> Hold:
     return Hold.objects.get(bounty_id=bounty.pk, kind=Hold.Kind.RESERVE)
 
 
-def _give_back(bounty: Bounty, hold: Hold, now: datetime.datetime) -> None:
-    if hold.status != Hold.Status.HELD:
-        return  # Captured: a negative outcome was paid from it.
+def _needless(bounty: Bounty, slot_numbers: list[int], *, with_reserve: bool) -> list[Hold]:
+    """Return what is still held for these slots, and in reserve; what was captured paid a negative outcome."""
+    if not slot_numbers and not with_reserve:
+        return []
+    needless = Q(kind=Hold.Kind.SLOT, slot_number__in=slot_numbers)
+    if with_reserve:
+        needless |= Q(kind=Hold.Kind.RESERVE)
+    return list(Hold.objects.filter(needless, bounty_id=bounty.pk, status=Hold.Status.HELD).order_by("pk"))
+
+
+def _give_back(bounty: Bounty, unused: list[Hold], now: datetime.datetime) -> None:
+    if not unused:
+        return
     if bounty.closed_because == Bounty.ClosedBecause.EXPIRED:
-        holds.expire(hold=hold, now=now)
+        holds.expire_all(unused=unused, now=now)
     else:
-        holds.void(hold=hold, now=now)
+        holds.void_all(unused=unused, now=now)
 
 
 def _unlist(bounty: Bounty) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Case, F, Value, When
 from market.common import account_paths
 from market.escrow.models import Hold
 from market.ledger import transfers
-from tasks import ids
+from tasks import changes, ids
 
 Kind = Hold.Kind
 Status = Hold.Status
@@ -102,16 +102,16 @@ def capture(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetime.dat
     entries = _to_payees(hold, parts, effect)
     total = sum(entry.amount_minor for entry in entries)
     with transaction.atomic():
-        moved = Hold.objects.filter(
-            pk=hold.pk, status=Status.HELD, amount_minor__gte=F("captured_minor") + F("returned_minor") + total
-        ).update(
+        moved = changes.update_one(
+            hold,
+            Hold.objects.filter(status=Status.HELD, amount_minor__gte=F("captured_minor") + F("returned_minor") + total),
             status=Status.CAPTURED,
             captured_minor=F("captured_minor") + total,
             returned_minor=F("amount_minor") - F("captured_minor") - total,
             ended_at=now,
         )
-        hold.refresh_from_db()
         if not moved:
+            hold.refresh_from_db()
             _refuse_unless(hold, is_repeat=hold.status == Status.CAPTURED and _is_captured(hold, entries, effect))
             return hold
         _post_first(hold, entries + _to_agent(hold), effect)
@@ -154,7 +154,13 @@ def void(*, hold: Hold, now: datetime.datetime) -> Hold:
     Raises:
         HoldEnded: captured or expired before.
     """
-    return _end(hold, Status.VOIDED, now)
+    _end([hold], Status.VOIDED, now)
+    return hold
+
+
+def void_all(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
+    """Void several holds with one statement and one batch of transfers, all or none; see `void`."""
+    _end(unused, Status.VOIDED, now)
 
 
 def expire(*, hold: Hold, now: datetime.datetime) -> Hold:
@@ -163,7 +169,13 @@ def expire(*, hold: Hold, now: datetime.datetime) -> Hold:
     Raises:
         HoldEnded: captured or voided before.
     """
-    return _end(hold, Status.EXPIRED, now)
+    _end([hold], Status.EXPIRED, now)
+    return hold
+
+
+def expire_all(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
+    """Expire several holds with one statement and one batch of transfers, all or none; see `expire`."""
+    _end(unused, Status.EXPIRED, now)
 
 
 def raise_to(*, hold: Hold, amount_minor: int, now: datetime.datetime) -> Hold:  # noqa: ARG001 - every step takes the time
@@ -197,17 +209,24 @@ def raise_to(*, hold: Hold, amount_minor: int, now: datetime.datetime) -> Hold: 
     return hold
 
 
-def _end(hold: Hold, status: Hold.Status, now: datetime.datetime) -> Hold:
+def _end(ending: Sequence[Hold], status: Hold.Status, now: datetime.datetime) -> None:
     with transaction.atomic():
-        moved = Hold.objects.filter(pk=hold.pk, status=Status.HELD).update(
-            status=status, returned_minor=F("amount_minor") - F("captured_minor"), ended_at=now
+        # Locked in order, so that two over the same holds cannot deadlock.
+        still_held = Hold.objects.filter(pk__in=[hold.pk for hold in ending], status=Status.HELD).order_by("pk")
+        moved = changes.update(
+            Hold.objects.filter(pk__in=still_held.select_for_update(no_key=True).values("pk"), status=Status.HELD),
+            status=status,
+            returned_minor=F("amount_minor") - F("captured_minor"),
+            ended_at=now,
         )
-        hold.refresh_from_db()
-        if not moved:
-            _refuse_unless(hold, is_repeat=hold.status == status)
-            return hold
-        transfers.post_all(_to_agent(hold))
-    return hold
+        found = {hold.pk: hold for hold in moved}
+        for hold in ending:
+            if hold.pk in found:
+                changes.bring_up_to_date(hold, found[hold.pk])
+            else:
+                hold.refresh_from_db()
+                _refuse_unless(hold, is_repeat=hold.status == status)
+        transfers.post_all([entry for hold in ending if hold.pk in found for entry in _to_agent(hold)])
 
 
 def _is_captured(hold: Hold, entries: Sequence[transfers.Entry], effect: str) -> bool:

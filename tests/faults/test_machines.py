@@ -68,7 +68,7 @@ BUGS: dict[type[running.Machine], dict[str, Plant]] = {
         "two slots for one": instead_of(claims, "used_up", lambda worker_id: Q(worker_id=worker_id, status="ACTIVE")),
     },
     bounty.BountyMachine: {
-        "nothing is given back": instead_of(closing, "_give_back", lambda bounty, hold, now: None),
+        "nothing is given back": instead_of(closing, "_give_back", lambda bounty, unused, now: None),
         "a raise leaves the limit": instead_of(pipeline, "tighten", lambda **_: 0),
         "limits are not asked": instead_of(spending, "check", lambda **_: None),
         "nobody is told of the pay": instead_of(news, "tell_of_settlement", lambda *_, **__: None),

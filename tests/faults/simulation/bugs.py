@@ -98,9 +98,9 @@ def refund_twice() -> AbstractContextManager[Any]:
     """Return money without asking whether it was returned."""
     real = closing._give_back
 
-    def twice(bounty: Bounty, hold: Hold, now: datetime.datetime) -> None:
-        real(bounty, hold, now)
-        transfers.post_all([dataclasses.replace(entry, id=uuid.uuid4()) for entry in holds._to_agent(hold)])
+    def twice(bounty: Bounty, unused: list[Hold], now: datetime.datetime) -> None:
+        real(bounty, unused, now)
+        transfers.post_all([dataclasses.replace(entry, id=uuid.uuid4()) for hold in unused for entry in holds._to_agent(hold)])
 
     return mock.patch.object(closing, "_give_back", twice)
 
@@ -255,9 +255,8 @@ def reserve_kept() -> AbstractContextManager[Any]:
     """Give slots back alone."""
     real = closing._give_back
 
-    def give_back(bounty: Bounty, hold: Hold, now: datetime.datetime) -> None:
-        if hold.kind != Hold.Kind.RESERVE:
-            real(bounty, hold, now)
+    def give_back(bounty: Bounty, unused: list[Hold], now: datetime.datetime) -> None:
+        real(bounty, [hold for hold in unused if hold.kind != Hold.Kind.RESERVE], now)
 
     return mock.patch.object(closing, "_give_back", give_back)
 

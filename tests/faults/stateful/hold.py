@@ -235,6 +235,26 @@ class HoldMachine(running.Machine):
         assert ended is None or ended.status == hold.status
 
     @precondition(lambda self: self.model.holds)
+    @rule(
+        which=st.lists(st.integers(0, 8), min_size=1, max_size=4),
+        is_stale=st.booleans(),
+        status=st.sampled_from([Status.VOIDED, Status.EXPIRED]),
+    )
+    def end_several(self, which: list[int], is_stale: bool, status: str) -> None:
+        """End some holds at once, of one bounty or of several."""
+        picked = dict(self._pick(each) for each in which)
+        rows = [self._row(place, is_stale) for place in picked]
+        step = holds.void_all if status == Status.VOIDED else holds.expire_all
+        are_endable = all(hold.status in (Status.HELD, status) for hold in picked.values())
+        self.attempt(lambda: step(unused=rows, now=self.now), refusal=None if are_endable else holds.HoldEnded)
+        if not are_endable:
+            return
+        for place, hold in picked.items():
+            if hold.status == Status.HELD:
+                self.model.end(place, status, self.now)
+        assert {row.status for row in rows} == {status}
+
+    @precondition(lambda self: self.model.holds)
     @rule(which=st.integers(0, 8), is_stale=st.booleans(), by_minor=st.sampled_from([-1, 0, 1, 30, 100]))
     def raise_to(self, which: int, is_stale: bool, by_minor: int) -> None:
         place, hold = self._pick(which)

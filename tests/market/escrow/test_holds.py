@@ -182,6 +182,33 @@ def test_ended_hold_ends_no_other_way() -> None:
     assert money_now() == (900, 0, 100, 0)
 
 
+@pytest.mark.parametrize(("end_all", "status"), [(holds.void_all, "VOIDED"), (holds.expire_all, "EXPIRED")])
+def test_several_holds_end_at_once_and_once(end_all: Callable[..., None], status: str) -> None:
+    first, second, third, reserve = place(100, 200, 300, reserve=50)
+    holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
+    # One of them was read before it was paid from, and one has ended the same way.
+    stale = Hold.objects.get(pk=reserve.pk)
+    stale.captured_minor = 0
+    (holds.void if status == "VOIDED" else holds.expire)(hold=second, now=clock.now())
+    for _ in range(2):
+        end_all(unused=[stale, Hold.objects.get(pk=second.pk), first], now=clock.now())
+        assert (stale.status, stale.captured_minor, stale.returned_minor) == (status, 20, 30)
+        assert (first.status, first.returned_minor) == (status, 100)
+        assert money_now() == (680, 300, 20, 0)
+    assert Hold.objects.get(pk=third.pk).status == "HELD"
+    assert queries.check_bounty(BOUNTY) == []
+
+
+@pytest.mark.parametrize("end_all", [holds.void_all, holds.expire_all])
+def test_none_of_several_ends_where_one_was_captured(end_all: Callable[..., None]) -> None:
+    first, second, third = place(100, 200, 300)
+    holds.capture(hold=Hold.objects.get(pk=second.pk), parts=pay(150, 0), effect="set_1", now=clock.now())
+    with pytest.raises(holds.HoldEnded):
+        end_all(unused=[first, second, third], now=clock.now())
+    assert list(Hold.objects.order_by("slot_number").values_list("status", flat=True)) == ["HELD", "CAPTURED", "HELD"]
+    assert money_now() == (450, 400, 150, 0)
+
+
 def test_reserve_is_paid_out_part_by_part() -> None:
     [_, reserve] = place(100, reserve=50)
     for number, left in ((1, 30), (2, 10)):

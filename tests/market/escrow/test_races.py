@@ -1,3 +1,4 @@
+import copy
 import functools
 import uuid
 
@@ -114,6 +115,27 @@ def test_sixteen_slots_settled_and_returned_at_once_add_up() -> None:
     assert sum(isinstance(outcome, holds.HoldEnded) for outcome in outcomes) == 16
     captured = Hold.objects.filter(status="CAPTURED").count()
     assert balances.balances([AVAILABLE, FEES]) == {AVAILABLE: 1600 - 90 * captured, FEES: 90 * captured}
+
+
+def test_several_holds_voided_while_one_is_captured_all_stay() -> None:
+    fund(AVAILABLE, 300)
+    placed = place(BOUNTY, 100, 100, 100)
+    outcomes = in_turn.second_waits_for(
+        capture(placed[1], 70, "set_1"), functools.partial(holds.void_all, unused=placed[::-1], now=clock.now())
+    )
+    assert [type(outcome) for outcome in outcomes] == [Hold, holds.HoldEnded]
+    assert list(Hold.objects.order_by("slot_number").values_list("status", flat=True)) == ["HELD", "CAPTURED", "HELD"]
+    assert balances.balances([AVAILABLE, FEES]) == {AVAILABLE: 30, FEES: 70}
+
+
+def test_same_holds_voided_at_once_in_any_order_go_back_once() -> None:
+    fund(AVAILABLE, 800)
+    placed = place(BOUNTY, *[100] * 8)
+    orders = [[placed[(start + step) % 8] for step in range(8)] for start in range(8)]
+    ends = [functools.partial(holds.void_all, unused=[copy.copy(hold) for hold in own], now=clock.now()) for own in orders]
+    assert racing.together(ends) == [None] * 8
+    assert set(Hold.objects.values_list("status", flat=True)) == {"VOIDED"}
+    assert balances.balance(AVAILABLE) == 800
 
 
 KILLED_BEFORE_COMMIT = """
