@@ -196,13 +196,11 @@ def end_early(*, claim: Claim, status: Claim.Status, now: datetime.datetime) -> 
     """Drop or expire an active claim. Its slot is let go separately: a rejection may still be open to appeal.
 
     Raises:
-        StaleClaim: not active any more; or to expire, its time is not over.
+        StaleClaim: not active any more; to drop, its time is over; or to expire, it is not.
     """
     assert status in (Claim.Status.DROPPED, Claim.Status.EXPIRED)
-    active = Claim.objects.filter(pk=claim.pk, status=Claim.Status.ACTIVE)
-    if status == Claim.Status.EXPIRED:
-        active = active.filter(expires_at__lte=now)
-    if not active.update(status=status, ended_at=now):
+    in_time = Q(expires_at__gt=now) if status == Claim.Status.DROPPED else Q(expires_at__lte=now)
+    if not Claim.objects.filter(in_time, pk=claim.pk, status=Claim.Status.ACTIVE).update(status=status, ended_at=now):
         raise StaleClaim(f"{claim} is not active any more.")
     claim.status, claim.ended_at = status, now
     if status == Claim.Status.EXPIRED:

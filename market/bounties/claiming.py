@@ -93,7 +93,7 @@ def drop(*, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> Clai
 
     Raises:
         tasks.claims.NoClaim: it is another worker's.
-        tasks.claims.StaleClaim: it was submitted or it expired.
+        tasks.claims.StaleClaim: it was submitted, or its time is over (``expires_at`` itself is over), noted yet or not.
     """
     require_own(claim, worker)
     return retrying.in_transaction(lambda: _end(claim.pk, Claim.Status.DROPPED, now))

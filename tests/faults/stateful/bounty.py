@@ -33,7 +33,7 @@ from market.escrow import holds
 from market.ledger import audit
 from market.payments import deposits
 from market.policy import mandates
-from tasks import submissions
+from tasks import claims, submissions
 from tasks.leases import LeaseState
 from tests import people, stories
 from tests.faults.stateful import claim as life
@@ -701,8 +701,11 @@ class BountyMachine(life.LifeMachine):
     def drop(self, which: int) -> None:
         active = [claim for claim in self.model.claims if claim.status == life.Status.ACTIVE]
         claim = active[which % len(active)]
-        claiming.drop(claim=self.claim_row(claim, True), worker=claim.worker.row, now=self.now)
-        self.model.end_claim(claim, life.Status.DROPPED, "worker")
+        refusal = claims.StaleClaim if claim.expires_at <= self.now else None
+        row = self.claim_row(claim, True)
+        self.attempt(lambda: claiming.drop(claim=row, worker=claim.worker.row, now=self.now), refusal=refusal)
+        if refusal is None:
+            self.model.end_claim(claim, life.Status.DROPPED, "worker")
 
     @precondition(lambda self: any(each.status in (Handed.REJECTED, Handed.APPEALED) for each in self.model.submissions))
     @rule(which=st.integers(0, 5), is_aimed=life.IS_AIMED, is_stale=st.booleans(), is_own=life.IS_OWN)

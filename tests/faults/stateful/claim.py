@@ -739,7 +739,7 @@ class ClaimMachine(LifeMachine):
         refusal: type[Exception] | None = None
         if not is_own:
             refusal = claims.NoClaim
-        elif claim.status not in (Status.ACTIVE, Status.DROPPED):
+        elif claim.status != Status.DROPPED and (claim.status != Status.ACTIVE or claim.expires_at <= self.now):
             refusal = claims.StaleClaim
         row = self.claim_row(claim, is_stale)
         self.attempt(lambda: claiming.drop(claim=row, worker=worker.row, now=self.now), refusal=refusal)

@@ -91,6 +91,20 @@ def test_drops_nothing_that_was_handed_in(claim: Claim, worker: WorkerProfile, n
         claiming.drop(claim=claim, worker=worker, now=now)
 
 
+def test_drops_nothing_whose_time_is_over(bounty: Bounty, claim: Claim, worker: WorkerProfile) -> None:
+    # Nobody has noted yet that it is over; its worker may not choose the gentler end.
+    with pytest.raises(claims.StaleClaim):
+        claiming.drop(claim=claim, worker=worker, now=claim.expires_at)
+    assert (Claim.objects.get().status, Slot.objects.get().lease_state) == (Claim.Status.ACTIVE, LeaseState.LEASED)
+    assert claiming.expire_due(now=claim.expires_at) == 1
+    with pytest.raises(claims.StaleClaim):
+        claiming.drop(claim=claim, worker=worker, now=claim.expires_at)
+
+
+def test_drops_until_the_moment_before_its_end(claim: Claim, worker: WorkerProfile) -> None:
+    assert claiming.drop(claim=claim, worker=worker, now=claim.expires_at - TICK).status == Claim.Status.DROPPED
+
+
 def test_expires_at_its_end_and_not_before(bounty: Bounty, claim: Claim, worker: WorkerProfile) -> None:
     assert claiming.expire_due(now=claim.expires_at - TICK) == 0
     assert claiming.expire_due(now=claim.expires_at) == 1
