@@ -57,6 +57,12 @@ def command(
     sys.exit(1 if report.violations else 0)
 
 
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told among how many processes it divides its work (see `tests.faults.dividing`)."""
+    many = len(os.sched_getaffinity(0))
+    parser.add_argument("--processes", type=int, default=many, help=f"how many share the work (default {many}, one a core)")
+
+
 def show(report: Report, *, module: str, options: argparse.Namespace) -> None:
     """Print a report, and write it as JSON where the options say."""
     print(f"{module} --seed {options.seed} --rounds {options.rounds}")

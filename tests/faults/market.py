@@ -1,11 +1,16 @@
 """A seeded simulation of the whole market that checks every invariant at each step; planted bugs show that it can fail."""
 
 import argparse
+import functools
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tests.faults import campaign
+
+if TYPE_CHECKING:
+    from tests.faults.simulation import world
 
 STEPS = 5_000
 # Within how many seeds, of so many steps, each planted bug must be found, its occasions made common.
@@ -15,16 +20,18 @@ DESCRIPTION = "Simulate whole markets from seeds; a violation names the seed and
 
 def run(options: argparse.Namespace) -> campaign.Report:
     """Run ``rounds`` seeds, the first of them ``seed``; or every planted bug until it is found."""
-    from tests.faults.simulation import bugs, world
+    # Models can be imported once Django is set up, which the command does.
+    from tests.faults import dividing
 
     if options.bugs:
         return _find_all(options)
     report = campaign.Report()
     began = time.monotonic()
-    mood = bugs.mood_of(options.bug, is_hurried=options.hurry)
-    for seed in range(options.seed, options.seed + options.rounds):
-        with bugs.planted(options.bug):
-            lived = world.World(seed, mood).live(options.steps)
+    seeds = range(options.seed, options.seed + options.rounds)
+    for seed, lived in dividing.each(seeds, functools.partial(_live, options), processes=options.processes):
+        if isinstance(lived, dividing.Lost):
+            report.violations.append(f"{lived.why} | again: {again(seed, options.steps, options.bug, is_hurried=options.hurry)}")
+            continue
         report.count("seeds")
         report.count("steps", lived.steps)
         for what, many in sorted(lived.visited.items()):
@@ -40,6 +47,13 @@ def run(options: argparse.Namespace) -> campaign.Report:
     assert isinstance(steps, int)
     report.figures["steps a second"] = round(steps / (time.monotonic() - began))
     return report
+
+
+def _live(options: argparse.Namespace, seed: int) -> "world.Run":
+    from tests.faults.simulation import bugs, world
+
+    with bugs.planted(options.bug):
+        return world.World(seed, bugs.mood_of(options.bug, is_hurried=options.hurry)).live(options.steps)
 
 
 def again(seed: int, steps: int, bug: str = "", *, is_hurried: bool = False) -> str:
@@ -75,20 +89,22 @@ def find(name: str, *, seeds: range, steps: int) -> Found | None:
 
 
 def _find_all(options: argparse.Namespace) -> campaign.Report:
+    from tests.faults import dividing
     from tests.faults.simulation import bugs
 
     report = campaign.Report()
-    for name in bugs.BUGS:
-        if options.bug not in ("", name):
-            continue
-        found = find(name, seeds=range(options.seed, options.seed + BUG_SEEDS), steps=BUG_STEPS)
+    names = [name for name in bugs.BUGS if options.bug in ("", name)]
+    seeds = range(options.seed, options.seed + BUG_SEEDS)
+    for name, found in dividing.each(names, functools.partial(find, seeds=seeds, steps=BUG_STEPS), processes=options.processes):
         report.count("bugs planted")
-        if found is None:
+        if isinstance(found, dividing.Lost):
+            report.violations.append(f"planted bug {name}: {found.why}")
+        elif found is None:
             report.violations.append(f"planted bug {name} was not found in {BUG_SEEDS} seeds of {BUG_STEPS} steps")
-            continue
-        report.count("bugs found")
-        report.figures[name] = f"seed {found.seed} step {found.step}"
-        print(f"{name}: seed {found.seed}, step {found.step}: {found.words[:160]}", flush=True)
+        else:
+            report.count("bugs found")
+            report.figures[name] = f"seed {found.seed} step {found.step}"
+            print(f"{name}: seed {found.seed}, step {found.step}: {found.words[:160]}", flush=True)
     return report
 
 
@@ -99,6 +115,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hurry", action="store_true", help="with --bug: make its occasions common")
     parser.add_argument("--list-bugs", action="store_true", help="name the bugs that can be planted")
     parser.add_argument("--trace", action="store_true", help="print each seed's trace hash and last lines")
+    campaign.add_processes(parser)
 
 
 def _list_bugs() -> None:
