@@ -27,6 +27,8 @@ MONEY = ["bounty-fund", "bounty-cancel", "submission-review", "payouts", "lease-
 CONNECTIONS = 16
 # Enough to take every thread of the server, were they all to be had.
 SLOW_CONNECTIONS = 96
+# So many pages refused one after another: each process has had its turn.
+_BUSY_IN_TURN = 8
 
 
 def overload(
@@ -56,11 +58,24 @@ def overload(
             _judge(report, seen, windows=int(time.time() // rates.WINDOW_S) - int(began_s // rates.WINDOW_S) + 1)
         held = {"address": _address(random_), "path": "/recover", "connections": SLOW_CONNECTIONS}
         assert tell(json.dumps({"hold": held})) == "holding"
+        _wait_until_busy(port)
         mover.move(port, wanted[rounds // 2 if times_the_limit else 0 :])
     mover.sum_up()
     report.violations += [f"the books: {breach}" for breach in audit.audit().breaches]
     report.violations = [f"seed {seed}: {violation}" for violation in report.violations]
     return report
+
+
+def _wait_until_busy(port: int) -> None:
+    """Wait until none of the server's processes has a thread for a page: what is sent may not have arrived yet."""
+    ends_at, in_turn = time.monotonic() + serving.PATIENCE_S, 0
+    while in_turn < _BUSY_IN_TURN:
+        assert time.monotonic() < ends_at, "The server still has threads for pages."
+        try:
+            is_busy = serving.send(port, "GET", "/recover", headers={}, patience_s=1).status == 503
+        except (OSError, HTTPException):
+            is_busy = True
+        in_turn = in_turn + 1 if is_busy else 0
 
 
 class _Mover:

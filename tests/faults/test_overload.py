@@ -18,4 +18,4 @@ def test_money_goes_on() -> None:
 def test_finds_a_market_that_keeps_no_threads() -> None:
     report = overloading.overload(seed=1, rounds=3, patience_s=2, application="tests.faults.unshared:application", times_the_limit=0)
     (found,) = report.violations
-    assert "money requests failed" in found
+    assert "3 of 3 money requests failed" in found
