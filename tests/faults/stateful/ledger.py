@@ -13,6 +13,7 @@ from market.common import account_paths, money
 from market.ledger import audit, balances, marks, transfers
 from tests.faults.stateful import running
 from tests.market.books import FEES, OUTSIDE, purse
+from tests.market.ledger import model
 
 Outcome = transfers.Outcome
 
@@ -54,50 +55,12 @@ def entries(draw: st.DrawFn) -> transfers.Entry:
     return transfers.Entry(draw(_IDS), source, destination, draw(_AMOUNTS), currency, draw(st.sampled_from(["test", "other"])), "test")
 
 
-class Model:
-    """Entries in order of recording, and the balances that they come to."""
-
-    def __init__(self) -> None:
-        self.recorded: dict[uuid.UUID, transfers.Entry] = {}
-        self.balances = dict.fromkeys(PATHS, 0)
-        self.moved_since_mark: set[str] = set()
-
-    def outcome_of(self, entry: transfers.Entry) -> Outcome:
-        """Say what would become of an entry now."""
-        if entry.id in self.recorded:
-            return Outcome.EXISTS if self.recorded[entry.id] == entry else Outcome.CONFLICT
-        if {account_paths.currency_of(entry.source), account_paths.currency_of(entry.destination)} != {entry.currency}:
-            return Outcome.CURRENCY_MISMATCH
-        if entry.source.partition(":")[0] != entry.destination.partition(":")[0]:
-            return Outcome.MODE_MISMATCH
-        if account_paths.is_guarded(entry.source) and self.balances[entry.source] < entry.amount_minor:
-            return Outcome.OVERDRAWN
-        return Outcome.POSTED
-
-    def post(self, entry: transfers.Entry) -> Outcome:
-        """Post one entry."""
-        outcome = self.outcome_of(entry)
-        if outcome is Outcome.POSTED:
-            self.recorded[entry.id] = entry
-            self.balances[entry.source] -= entry.amount_minor
-            self.balances[entry.destination] += entry.amount_minor
-            self.moved_since_mark |= {path for path in (entry.source, entry.destination) if not account_paths.is_guarded(path)}
-        return outcome
-
-    def copy(self) -> "Model":
-        """Return another model that is as this one is now."""
-        other = Model()
-        other.recorded, other.balances = dict(self.recorded), dict(self.balances)
-        other.moved_since_mark = set(self.moved_since_mark)
-        return other
-
-
 class LedgerMachine(running.Machine):
     """Batches, repeats, conflicts, overdrafts, marks, broken transactions and writes past the one way in."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = model.Model(PATHS)
 
     @rule(minor=st.integers(1, 9), destination=st.sampled_from([purse(1), purse(2), purse(1, "EUR")]))
     def fund(self, minor: int, destination: str) -> None:
@@ -152,10 +115,10 @@ class LedgerMachine(running.Machine):
     @rule(batch=st.lists(entries(), min_size=1, max_size=4))
     def post_and_fail(self, batch: list[transfers.Entry]) -> None:
         """Post inside a transaction that ends with an error of somebody else: nothing is left of it."""
-        model = self.model.copy()
+        undone = self.model.copy()
         try:
             with transaction.atomic():
-                assert transfers.post(batch) == [model.post(entry) for entry in batch]
+                assert transfers.post(batch) == [undone.post(entry) for entry in batch]
                 raise InterruptedError
         except InterruptedError:
             self.outcomes["rolled back"] += 1

@@ -5,10 +5,10 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.common import account_paths
 from market.ledger import audit, balances, transfers
 from market.ledger.models import Transfer
 from tests.market.books import FEES, OUTSIDE, purse
+from tests.market.ledger.model import Model
 
 pytestmark = pytest.mark.django_db
 
@@ -24,32 +24,10 @@ def entries(draw: st.DrawFn) -> transfers.Entry:
     return transfers.Entry(draw(st.sampled_from(IDS)), source, destination, draw(st.integers(1, 6)), "USD", "test", "test")
 
 
-class Model:
-    """The ledger in ten lines of Python: one entry after another, in arrival order."""
-
-    def __init__(self) -> None:
-        self.recorded: dict[uuid.UUID, transfers.Entry] = {}
-        self.balances = dict.fromkeys(PATHS, 0)
-
-    def post(self, entry: transfers.Entry) -> Outcome:
-        if entry.id in self.recorded:
-            return Outcome.EXISTS if self.recorded[entry.id] == entry else Outcome.CONFLICT
-        if {account_paths.currency_of(entry.source), account_paths.currency_of(entry.destination)} != {entry.currency}:
-            return Outcome.CURRENCY_MISMATCH
-        if entry.source.partition(":")[0] != entry.destination.partition(":")[0]:
-            return Outcome.MODE_MISMATCH
-        if account_paths.is_guarded(entry.source) and self.balances[entry.source] < entry.amount_minor:
-            return Outcome.OVERDRAWN
-        self.recorded[entry.id] = entry
-        self.balances[entry.source] -= entry.amount_minor
-        self.balances[entry.destination] += entry.amount_minor
-        return Outcome.POSTED
-
-
 @settings(max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(entries(), max_size=12), max_size=5))
 def test_batches_do_what_a_plain_loop_would(batches: list[list[transfers.Entry]]) -> None:
-    model = Model()
+    model = Model(PATHS)
     with transaction.atomic():
         for batch in batches:
             assert transfers.post(batch) == [model.post(entry) for entry in batch]
@@ -62,7 +40,7 @@ def test_batches_do_what_a_plain_loop_would(batches: list[list[transfers.Entry]]
 @settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.lists(entries(), max_size=8), batch=st.lists(entries(), min_size=1, max_size=8))
 def test_all_or_nothing_is_all_or_nothing(before: list[transfers.Entry], batch: list[transfers.Entry]) -> None:
-    model = Model()
+    model = Model(PATHS)
     with transaction.atomic():
         transfers.post(before)
         for entry in before:
