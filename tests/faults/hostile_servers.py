@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.market.events.listener import read_request
+from tests.market.events import listener
 
 # Longer than any delivery may take; who still waits then is let go.
 _PATIENCE_S = 30.0
@@ -26,14 +26,6 @@ _PATIENCE_S = 30.0
 _FLOOD_BYTES = 64 << 20
 
 Speak = Callable[[socket.socket], None]
-
-
-@dataclass
-class Server:
-    """Where it listens, and how often it was called."""
-
-    port: int
-    connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,29 +113,18 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 @contextlib.contextmanager
-def serving(behaviour: Behaviour, *, inside: int) -> Iterator[Server]:
+def serving(behaviour: Behaviour, *, inside: int) -> Iterator[listener.Door]:
     """Serve one behaviour on loopback; ``inside`` is the port of the canary that redirects name."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(port=listening.getsockname()[1])
     secured = _context(behaviour.certificate_for, behaviour.days) if behaviour.certificate_for else None
 
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            server.connections += 1
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    def answer(connection: socket.socket) -> None:
+    def answer(connection: socket.socket, _number: int) -> None:
         # Whoever hangs up in the middle is the subject, not a fault of the server.
         with contextlib.suppress(OSError), contextlib.closing(connection):
             connection.settimeout(_PATIENCE_S)
             with contextlib.closing(secured.wrap_socket(connection, server_side=True) if secured else connection) as channel:
                 if secured or behaviour.scheme == "http":
                     # To its end: closing with bytes unread would reset the connection and take the answer with it.
-                    read_request(channel)
+                    listener.read_request(channel)
                 else:
                     channel.recv(65_536)
                 if callable(behaviour.answer):
@@ -151,15 +132,9 @@ def serving(behaviour: Behaviour, *, inside: int) -> Iterator[Server]:
                 else:
                     channel.sendall(behaviour.answer.replace(b"PORT", str(inside).encode()))
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
+    door = listener.Door()
+    with listener.accepting(door, answer):
+        yield door
 
 
 @functools.cache

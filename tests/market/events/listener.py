@@ -4,17 +4,23 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass
-class Listener:
-    port: int
-    answers: list[bytes]
+class Door:
+    """Where a server listens, and how often it was called."""
+
+    port: int = 0
     connections: int = 0
+
+
+@dataclass
+class Listener(Door):
+    answers: list[bytes] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
 
     def head(self, number: int = 0) -> dict[str, str]:
@@ -28,18 +34,7 @@ class Listener:
 @contextlib.contextmanager
 def listen(*answers: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Listener]:
     """Answer connections with ``answers`` in turn, the last one again and again; an empty one hangs until the caller leaves."""
-    server = socket.create_server(("127.0.0.1", 0))
-    listener = Listener(port=server.getsockname()[1], answers=list(answers) or [OK])
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            number = listener.connections
-            listener.connections += 1
-            threading.Thread(target=answer, args=(connection, number), daemon=True).start()
+    listener = Listener(answers=list(answers) or [OK])
 
     def answer(connection: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
@@ -54,10 +49,30 @@ def listen(*answers: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Liste
             else:
                 channel.recv(1)
 
+    with accepting(listener, answer):
+        yield listener
+
+
+@contextlib.contextmanager
+def accepting(door: Door, answer: Callable[[socket.socket, int], None]) -> Iterator[None]:
+    """Open a door on loopback and answer each connection, numbered from 0, in a thread of its own."""
+    server = socket.create_server(("127.0.0.1", 0))
+    door.port = server.getsockname()[1]
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            number = door.connections
+            door.connections += 1
+            threading.Thread(target=answer, args=(connection, number), daemon=True).start()
+
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield listener
+        yield
     finally:
         # close() alone leaves accept() waiting on Linux.
         with contextlib.suppress(OSError):
