@@ -176,28 +176,17 @@ class HoldMachine(running.Machine):
         )
 
     @precondition(lambda self: self.model.holds)
-    @rule(which=st.integers(0, 8), is_stale=st.booleans(), effect=st.sampled_from(EFFECTS), amounts=_PARTS)
-    def capture(self, which: int, is_stale: bool, effect: str, amounts: list[int]) -> None:
-        self._capture(which, is_stale, effect, amounts)
+    @rule(which=st.integers(0, 8), is_stale=st.booleans(), is_part=st.booleans(), effect=st.sampled_from(EFFECTS), amounts=_PARTS)
+    def capture(self, which: int, is_stale: bool, is_part: bool, effect: str, amounts: list[int]) -> None:
+        self._capture(which, is_stale, is_part, effect, amounts)
 
     @precondition(lambda self: self.model.holds)
-    @rule(which=st.integers(0, 8), is_stale=st.booleans(), effect=st.sampled_from(EFFECTS), over=st.integers(-1, 1))
-    def capture_to_the_last_cent(self, which: int, is_stale: bool, effect: str, over: int) -> None:
-        """Ask for one cent less than is left, all of it, and one more."""
-        _, hold = self._pick(which)
-        self._capture(which, is_stale, effect, [max(0, hold.left_minor + over)])
-
-    @precondition(lambda self: self.model.holds)
-    @rule(which=st.integers(0, 8), is_stale=st.booleans(), effect=st.sampled_from(EFFECTS), amounts=_PARTS)
-    def capture_part(self, which: int, is_stale: bool, effect: str, amounts: list[int]) -> None:
-        self._capture_part(which, is_stale, effect, amounts)
-
-    @precondition(lambda self: self.model.holds)
-    @rule(which=st.integers(0, 8), is_stale=st.booleans(), effect=st.sampled_from(EFFECTS), over=st.integers(-1, 1))
-    def capture_the_last_part(self, which: int, is_stale: bool, effect: str, over: int) -> None:
-        """Ask for one cent less than is left, all of it, and one more."""
-        _, hold = self._pick(which)
-        self._capture_part(which, is_stale, effect, [max(0, hold.left_minor + over)])
+    @rule(which=st.integers(0, 8), is_stale=st.booleans(), is_part=st.booleans(), effect=st.sampled_from(EFFECTS), over=st.integers(-1, 1))
+    def capture_to_the_last_cent(self, which: int, is_stale: bool, is_part: bool, effect: str, over: int) -> None:
+        """Ask, twice, for one cent less than is left, all of it, and one more."""
+        for _ in range(2):
+            _, hold = self._pick(which)
+            self._capture(which, is_stale, is_part, effect, [max(0, hold.left_minor + over)])
 
     @precondition(lambda self: any(hold.effects for hold in self.model.holds.values()))
     @rule(
@@ -219,7 +208,7 @@ class HoldMachine(running.Machine):
             amounts.append(1)
         elif change == "one less":
             amounts.pop()
-        (self._capture_part if is_part else self._capture)(number, is_stale, effect, amounts or [0])
+        self._capture(number, is_stale, is_part, effect, amounts or [0])
 
     @precondition(lambda self: self.model.holds)
     @rule(which=st.integers(0, 8), is_stale=st.booleans(), status=st.sampled_from([Status.VOIDED, Status.EXPIRED]))
@@ -355,7 +344,10 @@ class HoldMachine(running.Machine):
         parts = [holds.Part(path, minor, "reward") for path, minor in zip(paths, amounts, strict=False)]
         return parts, tuple((part.destination_path, part.amount_minor) for part in parts if part.amount_minor)
 
-    def _capture(self, which: int, is_stale: bool, effect: str, amounts: list[int]) -> None:
+    def _capture(self, which: int, is_stale: bool, is_part: bool, effect: str, amounts: list[int]) -> None:
+        (self._capture_part if is_part else self._capture_all)(which, is_stale, effect, amounts)
+
+    def _capture_all(self, which: int, is_stale: bool, effect: str, amounts: list[int]) -> None:
         place, hold = self._pick(which)
         parts, paid = self._parts(hold, amounts)
         total = sum(minor for _, minor in paid)
