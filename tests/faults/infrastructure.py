@@ -6,6 +6,7 @@ books add up; and all that was begun is done within twice the lease after the re
 """
 
 import argparse
+import functools
 import random
 import time
 from collections.abc import Callable
@@ -47,22 +48,13 @@ class Scene:
         self.load.wait_for_more(self.chance.randint(1, self.most_writes))
 
 
-def kill_postgres(scene: Scene) -> None:
-    """Kill the postmaster and all backends, at once."""
+def kill_server(name: str, scene: Scene) -> None:
+    """Kill a server with all that it has started, at once: PostgreSQL, or Valkey, which forgets everything."""
     for _ in range(scene.rounds):
         scene.go_on()
-        scene.market.kill("postgres")
-        scene.report.count("postgres: kills")
-        scene.market.start("postgres")
-
-
-def kill_broker(scene: Scene) -> None:
-    """Kill Valkey, which forgets everything."""
-    for _ in range(scene.rounds):
-        scene.go_on()
-        scene.market.kill("valkey")
-        scene.report.count("broker: kills")
-        scene.market.start("valkey")
+        scene.market.kill(name)
+        scene.report.count(f"kills of {name}")
+        scene.market.start(name)
 
 
 def kill_processes(scene: Scene) -> None:
@@ -94,8 +86,8 @@ def take_broker_away(scene: Scene) -> None:
 
 
 SCENARIOS: dict[str, Callable[[Scene], None]] = {
-    "postgres": kill_postgres,
-    "broker": kill_broker,
+    "postgres": functools.partial(kill_server, "postgres"),
+    "broker": functools.partial(kill_server, "valkey"),
     "processes": kill_processes,
     "broker-away": take_broker_away,
 }
