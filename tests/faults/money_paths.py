@@ -165,24 +165,14 @@ def _cancel_received(cast: Cast) -> Request:
     return _cancel(cast, _handed_in(cast, slots=2).task.bounty)
 
 
-@_path("deposit")
-def _deposit(cast: Cast) -> Request:
-    return _deposit_from(cast, "test_ok")
-
-
-@_path("deposit whose answer is lost")
-def _deposit_lost(cast: Cast) -> Request:
-    return _deposit_from(cast, "test_lost_answer")
-
-
-@_path("deposit that is refused")
-def _deposit_refused(cast: Cast) -> Request:
-    return _deposit_from(cast, "test_refused")
-
-
-def _deposit_from(cast: Cast, source: str) -> Request:
+def _deposit_from(source: str) -> Begin:
     amount, request_id = Money.parse("25.00", "USD"), uuid.UUID(int=7)
-    return lambda: str(deposits.request(agent=cast.agent, amount=amount, source=source, request_id=request_id, now=NOW))
+    return lambda cast: lambda: str(deposits.request(agent=cast.agent, amount=amount, source=source, request_id=request_id, now=NOW))
+
+
+_path("deposit")(_deposit_from("test_ok"))
+_path("deposit whose answer is lost")(_deposit_from("test_lost_answer"))
+_path("deposit that is refused")(_deposit_from("test_refused"))
 
 
 # -- What the worker asks for -----------------------------------------------------------------------------------------
@@ -348,20 +338,17 @@ def _silence(cast: Cast) -> Request:
     return _job(lambda: reviewing.accept_silence(now=NOW + 2 * _HOUR))
 
 
-@_path("accept on appeal")
-def _appeal_won(cast: Cast) -> Request:
-    return _decide_appeal(cast, "ACCEPTED")
+def _decide_appeal(outcome: str) -> Begin:
+    def begin(cast: Cast) -> Request:
+        refused = stories.rejected(stories.post_photo_bounty(cast.agent, now=NOW), cast.worker, now=NOW)
+        stories.appeal(refused, now=NOW)
+        return _job(lambda: stories.decide_appeal(Submission.objects.get(pk=refused.pk), cast.verifier, outcome, now=NOW))
+
+    return begin
 
 
-@_path("reject on appeal")
-def _appeal_lost(cast: Cast) -> Request:
-    return _decide_appeal(cast, "REJECTED")
-
-
-def _decide_appeal(cast: Cast, outcome: str) -> Request:
-    refused = stories.rejected(stories.post_photo_bounty(cast.agent, now=NOW), cast.worker, now=NOW)
-    stories.appeal(refused, now=NOW)
-    return _job(lambda: stories.decide_appeal(Submission.objects.get(pk=refused.pk), cast.verifier, outcome, now=NOW))
+_path("accept on appeal")(_decide_appeal("ACCEPTED"))
+_path("reject on appeal")(_decide_appeal("REJECTED"))
 
 
 def _apply(verdict: Verdict) -> Request:
