@@ -39,7 +39,8 @@ class LeasedQuerySet(models.QuerySet[_Row]):
         meta = self.model._meta
         assert meta.pk is not None
         assert meta.pk.column is not None
-        with transaction.atomic(using=self.db):
+        # One statement: it needs a transaction, and no savepoint inside one.
+        with transaction.atomic(using=self.db, savepoint=False):
             ready = (
                 self.filter(lease_state=LeaseState.READY, available_at__lte=Now())
                 .order_by("available_at", "pk")
@@ -94,7 +95,7 @@ class LeasedQuerySet(models.QuerySet[_Row]):
 
         ``delay_s`` is a number of seconds, or a function from attempts made to seconds.
         """
-        with transaction.atomic(using=self.db):
+        with transaction.atomic(using=self.db, savepoint=False):
             ended = self.filter(lease_state=LeaseState.LEASED, lease_until__lte=Now())
             free = ended.select_for_update(skip_locked=True, no_key=True, of=("self",)).values("pk")
             return ended.filter(pk__in=free).update(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
 from django.http import HttpResponse, QueryDict
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
@@ -57,12 +56,16 @@ def answer(request: Request, effect: Effect) -> HttpResponse:
         MissingIdempotencyKey, MalformedIdempotencyKey, KeyReused, StillRunning: about the key.
     """
 
-    def undoable() -> Response:
-        # A refusal undoes what its use case wrote, and is kept itself.
-        with transaction.atomic():
-            return effect()
-
-    return _http(idempotency.once(asked_of(request), lambda: _answer(request, undoable)))
+    asked = asked_of(request)
+    try:
+        kept = idempotency.once(asked, lambda: _written(effect()))
+    except (idempotency.KeyReused, idempotency.StillRunning):
+        raise
+    except Exception as error:
+        # All that the use case wrote is undone, so the refusal is kept by itself; unless the same request was answered meanwhile.
+        refused = _refused(request, error)
+        kept = idempotency.once(asked, lambda: refused)
+    return _http(kept)
 
 
 def recall(request: Request) -> HttpResponse | None:
@@ -114,14 +117,20 @@ def _digest_of_file(file: "UploadedFile[bytes]") -> str:
 
 def _answer(request: Request, effect: Effect) -> idempotency.Answer:
     try:
-        response = effect()
-    except exceptions.APIException:
-        raise
+        return _written(effect())
     except Exception as error:
-        refusal = problems.refusal_for(error)
-        if refusal is None or not _is_kept(error, refusal):
-            raise
-        response = problems.respond(error, refusal, request)
+        return _refused(request, error)
+
+
+def _refused(request: Request, error: Exception) -> idempotency.Answer:
+    """Write the answer of a refusal that will stay one; raise any other again."""
+    refusal = None if isinstance(error, exceptions.APIException) else problems.refusal_for(error)
+    if refusal is None or not _is_kept(error, refusal):
+        raise error
+    return _written(problems.respond(error, refusal, request))
+
+
+def _written(response: Response) -> idempotency.Answer:
     return idempotency.Answer(response.status_code, json_text(response.data))
 
 

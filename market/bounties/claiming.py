@@ -96,7 +96,7 @@ def drop(*, claim: Claim, worker: WorkerProfile, now: datetime.datetime) -> Clai
         tasks.claims.StaleClaim: it was submitted, or its time is over (``expires_at`` itself is over), noted yet or not.
     """
     require_own(claim, worker)
-    return retrying.in_transaction(lambda: _end(claim.pk, Claim.Status.DROPPED, now))
+    return retrying.in_transaction(lambda: _end(claim.pk, claim.task_id, Claim.Status.DROPPED, now))
 
 
 def expire_due(*, now: datetime.datetime, limit: int = 500) -> int:
@@ -126,16 +126,18 @@ def _lapsed(now: datetime.datetime) -> QuerySet[Claim]:
 
 
 def _expire_one(claim_id: uuid.UUID, now: datetime.datetime) -> bool:
+    task_id = Claim.objects.values_list("task_id", flat=True).get(pk=claim_id)
     try:
-        retrying.in_transaction(lambda: _end(claim_id, Claim.Status.EXPIRED, now))
+        retrying.apart(lambda: _end(claim_id, task_id, Claim.Status.EXPIRED, now))
     except claims.StaleClaim:
         return False  # Handed in or dropped since it was listed.
     return True
 
 
-def _end(claim_id: uuid.UUID, status: Claim.Status, now: datetime.datetime) -> Claim:
-    bounty = locks.lock_bounty_of_task(Claim.objects.values_list("task_id", flat=True).get(pk=claim_id))
-    claim = Claim.objects.get(pk=claim_id)
+def _end(claim_id: uuid.UUID, task_id: uuid.UUID, status: Claim.Status, now: datetime.datetime) -> Claim:
+    bounty = locks.lock_bounty_of_task(task_id)
+    claim = Claim.objects.prefetch_related("submissions").get(pk=claim_id)
+    claim.task = bounty.task
     if status == claim.status == Claim.Status.DROPPED:
         return claim  # Asked under the lock: the same request may have come in twice at once.
     claims.end_early(claim=claim, status=status, now=now)

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db import transaction
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from market.accounts.models import Agent, ApiKey
 from market.bounties import news, pricing, rules, spending
 from market.bounties.models import Bounty, Offer
+from market.common import retrying
 from market.common.money import MalformedMoney, Money
 from market.policy import countries, places, screening
 from tasks import geo, text
@@ -139,7 +139,7 @@ def post(
         ForeignKeyUsed: the key is another agent's.
     """
     draft = _draft(agent=agent, key=key, terms_input=terms_input, offer_input=offer_input, now=now)
-    with transaction.atomic():
+    with retrying.part():
         bounty = _write(agent, key, draft, now)
         status = Bounty.Status.SCREENED if draft.policy.is_allowed else Bounty.Status.BLOCKED
         Bounty.objects.filter(pk=bounty.pk, status=Bounty.Status.DRAFT).update(status=status)

@@ -90,7 +90,7 @@ def _hand_in(claim: Claim, worker: WorkerProfile, handed_in: submissions.HandedI
     if same is not None:
         return same
     try:
-        return retrying.in_transaction(lambda: _receive(claim, handed_in, now))
+        return retrying.apart(lambda: _receive(claim, handed_in, now))
     except claims.StaleClaim:
         # The same request may have come in twice at once: the other one won.
         same = submissions.find_same(claim=claim, handed_in=handed_in)

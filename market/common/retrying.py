@@ -20,18 +20,42 @@ _LOST_TO_ANOTHER = frozenset({"40001", "40P01"})
 def in_transaction(work: Callable[[], T]) -> T:
     """Run ``work`` in a transaction; run all of it again, up to `ATTEMPTS` times, when it lost a deadlock or a race.
 
-    Inside another transaction it runs once, under a savepoint: half a transaction can't be tried again, so the
-    outermost must be run by this function. ``work`` must have no effect outside the database.
+    Inside another transaction it runs once: half a transaction can't be tried again, so the outermost must be run by this
+    function. There it is a `part`: who wants to go on after its failure calls `apart`. ``work`` must have no effect outside
+    the database.
 
     Raises:
         django.db.OperationalError: it lost every attempt.
     """
 
     def attempt() -> T:
+        with part():
+            return work()
+
+    return retry(attempt)
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Run ``work`` as `in_transaction` does; inside another transaction its failure undoes itself alone."""
+
+    def attempt() -> T:
         with transaction.atomic():
             return work()
 
     return retry(attempt)
+
+
+class _Part(transaction.Atomic):
+    """A block whose parts need no savepoints: what undoes one of them undoes it."""
+
+
+def part() -> transaction.Atomic:
+    """Return a transaction, or a part of the one around it that fails with it as a whole.
+
+    Where the block around it is none of ours it gets a savepoint, because nobody knows whether it goes on after a failure.
+    """
+    blocks = connection.atomic_blocks
+    return _Part(using=None, savepoint=not (blocks and isinstance(blocks[-1], _Part)), durable=False)
 
 
 def retry(work: Callable[[], T]) -> T:

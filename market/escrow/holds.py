@@ -5,10 +5,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
 from django.db.models import Case, F, Value, When
 
-from market.common import account_paths
+from market.common import account_paths, retrying
 from market.escrow.models import Hold
 from market.ledger import transfers
 from tasks import changes, ids
@@ -69,7 +68,7 @@ def place(
     wanted = [_new(bounty_id, agent_id, mode, currency, Kind.SLOT, number, minor, now) for number, minor in enumerate(slot_amounts, 1)]
     if reserve_minor:
         wanted.append(_new(bounty_id, agent_id, mode, currency, Kind.RESERVE, 0, reserve_minor, now))
-    with transaction.atomic():
+    with retrying.part():
         # A rival's insert of the same bounty makes this wait; then its rows are read back.
         Hold.objects.bulk_create(wanted, ignore_conflicts=True)
         holds = list(Hold.objects.filter(bounty_id=bounty_id).order_by("-kind", "slot_number"))
@@ -101,7 +100,7 @@ def capture(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetime.dat
     """
     entries = _to_payees(hold, parts, effect)
     total = sum(entry.amount_minor for entry in entries)
-    with transaction.atomic():
+    with retrying.part():
         moved = changes.update_one(
             hold,
             Hold.objects.filter(status=Status.HELD, amount_minor__gte=F("captured_minor") + F("returned_minor") + total),
@@ -130,7 +129,7 @@ def capture_part(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetim
     entries = _to_payees(hold, parts, effect)
     total = sum(entry.amount_minor for entry in entries)
     after = F("captured_minor") + F("returned_minor") + total
-    with transaction.atomic():
+    with retrying.part():
         # Of two with the same effect the second waits for the row, and then finds the first one's transfers.
         Hold.objects.select_for_update(no_key=True).get(pk=hold.pk)
         if _is_captured(hold, entries, effect):
@@ -186,7 +185,7 @@ def raise_to(*, hold: Hold, amount_minor: int, now: datetime.datetime) -> Hold: 
         NotRaised: the hold is for more already.
         HoldEnded: captured, voided or expired before.
     """
-    with transaction.atomic():
+    with retrying.part():
         before_minor = Hold.objects.select_for_update(no_key=True).get(pk=hold.pk).amount_minor
         moved = Hold.objects.filter(pk=hold.pk, status=Status.HELD, amount_minor__lt=amount_minor).update(amount_minor=amount_minor)
         hold.refresh_from_db()
@@ -210,7 +209,7 @@ def raise_to(*, hold: Hold, amount_minor: int, now: datetime.datetime) -> Hold: 
 
 
 def _end(ending: Sequence[Hold], status: Hold.Status, now: datetime.datetime) -> None:
-    with transaction.atomic():
+    with retrying.part():
         # Locked in order, so that two over the same holds cannot deadlock.
         still_held = Hold.objects.filter(pk__in=[hold.pk for hold in ending], status=Status.HELD).order_by("pk")
         moved = changes.update(

@@ -2,7 +2,9 @@ from collections.abc import Callable
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
+from market.accounts.models import User
 from market.common import retrying
 
 
@@ -67,6 +69,57 @@ def test_every_attempt_begins_from_nothing() -> None:
     assert retrying.in_transaction(work) == 3
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE attempt_leftover")
+
+
+def write(name: str) -> None:
+    User.objects.create_user(username=name)
+
+
+def write_and_fail(name: str) -> None:
+    write(name)
+    raise KeyError(name)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_part_that_fails_undoes_the_whole_whoever_catches_it() -> None:
+    def outer() -> None:
+        write("outer")
+        with pytest.raises(KeyError):
+            retrying.in_transaction(lambda: write_and_fail("inner"))
+        # Nothing is told to go on: the next statement is refused.
+        write("after")
+
+    with pytest.raises(transaction.TransactionManagementError):
+        retrying.in_transaction(outer)
+    assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_apart_undoes_itself_alone() -> None:
+    def outer() -> None:
+        write("outer")
+        with pytest.raises(KeyError):
+            retrying.apart(lambda: retrying.in_transaction(lambda: write_and_fail("inner")))
+        write("after")
+
+    retrying.in_transaction(outer)
+    assert set(User.objects.values_list("username", flat=True)) == {"outer", "after"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_strangers_block_may_go_on_after_a_failure() -> None:
+    with transaction.atomic():
+        write("outer")
+        with pytest.raises(KeyError):
+            retrying.in_transaction(lambda: write_and_fail("inner"))
+        write("after")
+    assert set(User.objects.values_list("username", flat=True)) == {"outer", "after"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parts_need_no_savepoints(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(3):  # BEGIN, the count, COMMIT.
+        retrying.in_transaction(lambda: retrying.in_transaction(User.objects.count))
 
 
 @pytest.mark.django_db
