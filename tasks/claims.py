@@ -5,7 +5,7 @@ import uuid
 
 from django.db.models import Exists, F, OuterRef, Q
 
-from tasks import leases
+from tasks import changes, leases
 from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
 
 # One open claim for a new worker, one more for every 5 accepted submissions, 5 at most.
@@ -98,12 +98,13 @@ def take(
     """
     worker = WorkerProfile.objects.select_for_update(no_key=True).get(pk=worker_id)
     _require_right_to_claim(task, worker)
-    earlier = Claim.objects.filter(used_up(worker.pk), task=task).first()
+    tries = list(Claim.objects.filter(task=task, worker=worker).annotate(is_used_up=used_up(worker.pk)))
+    earlier = next((each for each in tries if each.is_used_up), None)
     if earlier is not None:
         if earlier.status == Claim.Status.ACTIVE and earlier.expires_at > now:
             return earlier, False
         raise AlreadyClaimed(f"You have claimed {task} before ({earlier}): one slot a person.")
-    if Claim.objects.filter(task=task, worker=worker).count() >= MAX_TRIES:
+    if len(tries) >= MAX_TRIES:
         raise TriedTooOften(f"You have let {task} go {MAX_TRIES} times: leave it to others.")
     held = Claim.objects.filter(open_claims(worker.pk)).count()
     if held >= limit_of(worker):
@@ -209,7 +210,7 @@ def end_early(*, claim: Claim, status: Claim.Status, now: datetime.datetime) -> 
 
 def has_unsettled_work(claim: Claim) -> bool:
     """Tell whether a submission under the claim is not final yet, so that its slot must stay reserved."""
-    return claim.submissions.filter(final_at=None).exists()
+    return any(submission.final_at is None for submission in claim.submissions.all())
 
 
 def keep(claim: Claim) -> None:
@@ -225,7 +226,8 @@ def let_go(*, claim: Claim, now: datetime.datetime) -> None:
     """
     # Attempts are counted for work that may be given up as hopeless; a slot never is.
     Slot.objects.give_back(pk=claim.slot_id, token=claim.slot_token, attempts=0)
-    Claim.objects.filter(pk=claim.pk, ended_at=None).update(ended_at=now)
+    if claim.ended_at is None:
+        Claim.objects.filter(pk=claim.pk, ended_at=None).update(ended_at=now)
 
 
 def complete(*, claim: Claim, now: datetime.datetime) -> None:
@@ -240,10 +242,10 @@ def complete(*, claim: Claim, now: datetime.datetime) -> None:
 
 def withdraw_free_slots(task_id: uuid.UUID) -> list[int]:
     """Take the task's free slots out for good and return their numbers; slots under a claim stay as they are."""
-    slots = Slot.objects.filter(task_id=task_id, lease_state=leases.LeaseState.READY).select_for_update(no_key=True).order_by("pk")
-    free = {slot.pk: slot.number for slot in slots}
-    Slot.objects.filter(pk__in=free, lease_state=leases.LeaseState.READY).update(lease_state=leases.LeaseState.DEAD)
-    return sorted(free.values())
+    slots = Slot.objects.filter(task_id=task_id, lease_state=leases.LeaseState.READY)
+    # Locked in order, like every other pair of rows.
+    free = slots.select_for_update(no_key=True).order_by("pk").values("pk")
+    return sorted(slot.number for slot in changes.update(slots.filter(pk__in=free), lease_state=leases.LeaseState.DEAD))
 
 
 def _held_slot(claim: Claim) -> leases.LeasedQuerySet[Slot]:

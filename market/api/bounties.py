@@ -280,7 +280,7 @@ class BountiesView(base.ApiView):
             return problems.respond(refused, problems.TABLE[problems.BlockedByPolicy], request)
         if is_funded:
             bounty = funding.fund(bounty=bounty, key=key, now=now)
-        return Response(BountyOutput(bounty_json(queries.story_of_bounty(bounty, now=now))).data, status=201)
+        return _answer(bounty, status=201)
 
 
 class BountyView(base.ApiView):
@@ -291,7 +291,7 @@ class BountyView(base.ApiView):
     @extend_schema(operation_id="bounties_get", responses=BountyOutput)
     def get(self, request: Request, bounty_id: str) -> Response:
         """Read a bounty with its money and submissions."""
-        return _answer(request, bounty_id)
+        return _answer(_find(request, bounty_id))
 
 
 class FundView(base.ApiView):
@@ -305,8 +305,7 @@ class FundView(base.ApiView):
     def post(self, request: Request, bounty_id: str) -> Response:
         """Hold the money and open the bounty."""
         once.read(fields.EmptyInput, request)
-        funding.fund(bounty=_find(request, bounty_id), key=auth.key_of(request), now=clock.now())
-        return _answer(request, bounty_id)
+        return _answer(funding.fund(bounty=_find(request, bounty_id), key=auth.key_of(request), now=clock.now()))
 
 
 class CancelView(base.ApiView):
@@ -320,8 +319,7 @@ class CancelView(base.ApiView):
     def post(self, request: Request, bounty_id: str) -> Response:
         """Stop new claims and refund what is free; live claims and received work are honoured first."""
         once.read(fields.EmptyInput, request)
-        cancellation.cancel(bounty=_find(request, bounty_id), agent=auth.agent_of(request), now=clock.now())
-        return _answer(request, bounty_id)
+        return _answer(cancellation.cancel(bounty=_find(request, bounty_id), agent=auth.agent_of(request), now=clock.now()))
 
 
 class ImproveView(base.ApiView):
@@ -343,7 +341,7 @@ class ImproveView(base.ApiView):
             deadline=wanted.get("deadline"),
             now=clock.now(),
         )
-        return _answer(request, bounty_id)
+        return _answer(_find(request, bounty_id))
 
 
 class BountySubmissionsView(base.ApiView):
@@ -369,8 +367,8 @@ def _find(request: Request, bounty_id: str) -> Bounty:
     return base.find(queries.bounties_of(auth.agent_of(request)), "bty", bounty_id)
 
 
-def _answer(request: Request, bounty_id: str) -> Response:
-    return Response(BountyOutput(bounty_json(queries.story_of_bounty(_find(request, bounty_id), now=clock.now()))).data)
+def _answer(bounty: Bounty, *, status: int = 200) -> Response:
+    return Response(BountyOutput(bounty_json(queries.story_of_bounty(bounty, now=clock.now()))).data, status=status)
 
 
 def _truth(request: Request, name: str) -> bool:

@@ -89,14 +89,13 @@ def claim_json(claim: Claim) -> dict[str, object]:
     }
 
 
-def answer(request: Request, claim_id: str, *, status: int = 200) -> Response:
+def answer(claim: Claim, *, status: int = 200) -> Response:
     """Answer with a claim as it is now."""
-    return Response(ClaimOutput(claim_json(find(request, claim_id))).data, status=status)
+    return Response(ClaimOutput(claim_json(claim)).data, status=status)
 
 
-def find(request: Request, claim_id: str) -> Claim:
-    """Return one of the worker's claims."""
-    return base.find(task_queries.claims_of(auth.worker_of(request)), "clm", claim_id)
+def _find(request: Request, claim_id: str) -> Claim:
+    return base.find(Claim.objects.filter(worker=auth.worker_of(request)).select_related("task"), "clm", claim_id)
 
 
 class ClaimsView(base.ApiView):
@@ -129,7 +128,7 @@ class ClaimView(base.ApiView):
     @extend_schema(operation_id="claims_get", responses=ClaimOutput)
     def get(self, request: Request, claim_id: str) -> Response:
         """Read a claim."""
-        return answer(request, claim_id)
+        return answer(_find(request, claim_id))
 
 
 class ExtendView(base.ApiView):
@@ -143,14 +142,14 @@ class ExtendView(base.ApiView):
     def post(self, request: Request, claim_id: str) -> Response:
         """Get the task's time once more, once, from inside its area."""
         wanted = once.read(ExtendInput, request)
-        claiming.extend(
-            claim=find(request, claim_id),
+        claim = claiming.extend(
+            claim=_find(request, claim_id),
             worker=auth.worker_of(request),
             latitude=wanted["latitude"],
             longitude=wanted["longitude"],
             now=clock.now(),
         )
-        return answer(request, claim_id)
+        return answer(claim)
 
 
 class DropView(base.ApiView):
@@ -164,8 +163,7 @@ class DropView(base.ApiView):
     def post(self, request: Request, claim_id: str) -> Response:
         """Give a claim up, without penalty."""
         once.read(fields.EmptyInput, request)
-        claiming.drop(claim=find(request, claim_id), worker=auth.worker_of(request), now=clock.now())
-        return answer(request, claim_id)
+        return answer(claiming.drop(claim=_find(request, claim_id), worker=auth.worker_of(request), now=clock.now()))
 
 
 class ClaimSubmissionsView(base.ApiView):
@@ -180,7 +178,7 @@ class ClaimSubmissionsView(base.ApiView):
         kept = once.recall(request)
         if kept is not None:
             return kept
-        find(request, claim_id)
+        _find(request, claim_id)
         form = _read_form(request)
         # Decoding takes seconds and happens in a child process: before the transaction, and stored by digest, so harmless to repeat.
         files = [evidence.take_in(_bytes_of(file)) for file in form["photo"]]
@@ -188,7 +186,7 @@ class ClaimSubmissionsView(base.ApiView):
 
 
 def _hand_in(request: Request, claim_id: str, form: dict[str, Any], files: list[evidence.TakenIn]) -> Response:
-    claim, worker, now = find(request, claim_id), auth.worker_of(request), clock.now()
+    claim, worker, now = _find(request, claim_id), auth.worker_of(request), clock.now()
     capture = submissions.ReportedCapture(
         latitude=form.get("latitude"),
         longitude=form.get("longitude"),

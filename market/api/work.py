@@ -177,4 +177,4 @@ class TaskClaimsView(base.ApiView):
             longitude=wanted.get("longitude"),
             now=clock.now(),
         )
-        return claims.answer(request, str(claim), status=201)
+        return claims.answer(claim, status=201)

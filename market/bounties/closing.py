@@ -27,7 +27,9 @@ def let_slot_go(*, bounty: Bounty, claim: Claim, actor: news.Actor, now: datetim
     claims.let_go(claim=claim, now=now)
     if now >= bounty.task.closes_at:
         begin(bounty=bounty, because=Bounty.ClosedBecause.EXPIRED, actor="clock", now=now)
-    wind_down(bounty=bounty, actor=actor, now=now)
+    # Where nothing is closing, the slot is open again, and so is the bounty.
+    if bounty.closed_because:
+        wind_down(bounty=bounty, actor=actor, now=now)
 
 
 def begin(*, bounty: Bounty, because: Bounty.ClosedBecause, actor: news.Actor, now: datetime.datetime) -> bool:

@@ -45,8 +45,8 @@ def _fund(bounty: Bounty, key: ApiKey | None, now: datetime.datetime) -> Bounty:
     slot_minor = offer.reward_minor + offer.fee_minor
     reserve_minor = offer.negative_fee_minor * offer.max_negative_outcomes
     total_minor = slot_minor * locked.slot_count + reserve_minor
-    acting = key or locked.posted_with
-    spending.spend(key=acting, bounty=locked, offer_version=1, amount_minor=total_minor, currency=offer.currency, now=now)
+    acting_id = key.pk if key else locked.posted_with_id
+    spending.spend(key_id=acting_id, bounty=locked, offer_version=1, amount_minor=total_minor, currency=offer.currency, now=now)
     holds.place(
         bounty_id=locked.pk,
         agent_id=locked.agent_id,

@@ -85,7 +85,7 @@ def _require_right_to_improve(bounty: Bounty, key: ApiKey) -> None:
     if bounty.agent.is_suspended:
         raise posting.AgentSuspended(f"{bounty.agent} is suspended: it can't improve a bounty until an operator lifts it.")
     # Also where only the deadline moves and nothing is spent.
-    spending.lock_key(key)
+    spending.lock_key(key.pk)
     if bounty.policy_version != posting.policy_version():
         terms = photo.PhotoTerms.model_validate(bounty.task.terms)
         if not posting.screen(bounty.task.title, terms).is_allowed:
@@ -125,7 +125,7 @@ def _hold_more(bounty: Bounty, key: ApiKey, current: Offer, offer: Offer, now: d
     if not extra_minor:
         return
     spending.spend(
-        key=key,
+        key_id=key.pk,
         bounty=bounty,
         offer_version=offer.version,
         amount_minor=extra_minor * len(numbers),

@@ -6,6 +6,7 @@ Claims do not take it: they meet the rest on the row of their slot. First submis
 import uuid
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from market.bounties.models import Bounty
 
@@ -20,15 +21,20 @@ def lock_bounty(bounty_id: uuid.UUID) -> Bounty:
     Raises:
         NoBounty: there is none.
     """
-    if not Bounty.objects.select_for_update(no_key=True).filter(pk=bounty_id).values("pk"):
-        raise NoBounty(f"No bounty {bounty_id}.")
-    # By a statement of its own: one that waited for the lock brings task and agent as they were before it waited.
-    return Bounty.objects.select_related("task", "agent").get(pk=bounty_id)
+    return _lock(Bounty.objects.filter(pk=bounty_id))
 
 
 def lock_bounty_of_task(task_id: uuid.UUID) -> Bounty:
     """Lock the bounty of a task; see `lock_bounty`."""
-    return lock_bounty(Bounty.objects.values_list("pk", flat=True).get(task_id=task_id))
+    return _lock(Bounty.objects.filter(task_id=task_id))
+
+
+def _lock(asked: QuerySet[Bounty]) -> Bounty:
+    locked = list(asked.select_for_update(no_key=True).values_list("pk", flat=True))
+    if not locked:
+        raise NoBounty("No bounty has this id.")
+    # By a statement of its own: one that waited for the lock brings task and agent as they were before it waited.
+    return Bounty.objects.select_related("task", "agent").get(pk=locked[0])
 
 
 def share_bounty_of_task(task_id: uuid.UUID) -> Bounty:

@@ -76,12 +76,13 @@ def settle_superseded(*, bounty: Bounty, claim: Claim, now: datetime.datetime) -
 def _apply(verdict_id: uuid.UUID, now: datetime.datetime) -> Settlement | None:
     verdict = Verdict.objects.select_related("submission").get(pk=verdict_id)
     bounty = locks.lock_bounty_of_task(verdict.submission.task_id)
-    if Verdict.objects.filter(submission_id=verdict.submission_id, round__lt=verdict.round, applied_at=None).exists():
+    if verdict.round > 1 and Verdict.objects.filter(submission_id=verdict.submission_id, round__lt=verdict.round, applied_at=None).exists():
         raise VerdictOutOfTurn(f"Submission {verdict.submission} has an earlier verdict than {verdict} to apply.")
     if not Verdict.objects.filter(pk=verdict_id, applied_at=None).update(applied_at=now):
         return Settlement.objects.filter(verdict_id=verdict_id).first()
     submissions.start_checking(verdict.submission_id)
     submission = Submission.objects.select_related("claim__slot", "claim__task").get(pk=verdict.submission_id)
+    verdict.submission = submission
     if verdict.terms_hash != submission.claim.terms_hash:
         raise TermsMismatch(f"{verdict} was made under other terms than {submission.claim}.")
     if not _is_awaited(verdict, submission):
@@ -150,9 +151,10 @@ def _decide(
     appeal_until: datetime.datetime | None,
     now: datetime.datetime,
 ) -> None:
-    outcome = _Status(verdict.outcome)
+    outcome, is_appealed = _Status(verdict.outcome), submission.status == _Status.APPEALED
     submissions.decide(submission=submission, outcome=outcome, retake_until=retake_until, appeal_until=appeal_until, now=now)
-    Appeal.objects.filter(submission=submission, decided_at=None).update(decided_at=now)
+    if is_appealed:
+        Appeal.objects.filter(submission=submission, decided_at=None).update(decided_at=now)
     news.tell_of_submission(
         bounty,
         submission,

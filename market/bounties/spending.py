@@ -1,6 +1,7 @@
 """What an API key may commit: checked and written under the key's lock, so that two at once can't pass its limits."""
 
 import datetime
+import uuid
 
 from django.db.models import Sum
 
@@ -13,7 +14,7 @@ class KeyRevoked(Exception):
     """The key was revoked since the request came in: it can't spend any more."""
 
 
-def spend(*, key: ApiKey, bounty: Bounty, offer_version: int, amount_minor: int, currency: str, now: datetime.datetime) -> Spend:
+def spend(*, key_id: uuid.UUID, bounty: Bounty, offer_version: int, amount_minor: int, currency: str, now: datetime.datetime) -> Spend:
     """Commit an amount with a key. Call it in the transaction that holds the money.
 
     A later refund does not free the day's limit: it bounds what a lost key can set in motion.
@@ -22,20 +23,20 @@ def spend(*, key: ApiKey, bounty: Bounty, offer_version: int, amount_minor: int,
         market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
         KeyRevoked: the key is revoked.
     """
-    locked = lock_key(key)
+    locked = lock_key(key_id)
     check(key=locked, bounty=bounty, amount_minor=amount_minor, currency=currency, now=now)
     return Spend.objects.create(
         key=locked, bounty=bounty, offer_version=offer_version, amount_minor=amount_minor, currency=currency, spent_at=now
     )
 
 
-def lock_key(key: ApiKey) -> ApiKey:
+def lock_key(key_id: uuid.UUID) -> ApiKey:
     """Lock the key that acts until the transaction ends, and return it as it is now.
 
     Raises:
         KeyRevoked: the key is revoked.
     """
-    locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+    locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     if locked.revoked_at is not None:
         raise KeyRevoked(f"{locked} is revoked: use another key.")
     return locked
@@ -47,11 +48,17 @@ def check(*, key: ApiKey, bounty: Bounty | None, amount_minor: int, currency: st
     Raises:
         market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
     """
-    earlier_minor = Spend.objects.filter(bounty=bounty).aggregate(total=Sum("amount_minor"))["total"] if bounty else 0
     per_bounty = mandates.Limits(key.limit_currency, key.limit_per_bounty_minor, None)
-    mandates.check(limits=per_bounty, totals=mandates.Totals(now), amount_minor=(earlier_minor or 0) + amount_minor, currency=currency)
+    whole_minor = _earlier_minor(key, bounty) + amount_minor
+    mandates.check(limits=per_bounty, totals=mandates.Totals(now), amount_minor=whole_minor, currency=currency)
     per_day = mandates.Limits(key.limit_currency, None, key.limit_per_day_minor)
     mandates.check(limits=per_day, totals=_day_of(key, now), amount_minor=amount_minor, currency=currency)
+
+
+def _earlier_minor(key: ApiKey, bounty: Bounty | None) -> int:
+    if bounty is None or key.limit_per_bounty_minor is None:
+        return 0  # No limit asks for it.
+    return Spend.objects.filter(bounty=bounty).aggregate(total=Sum("amount_minor"))["total"] or 0
 
 
 def _day_of(key: ApiKey, now: datetime.datetime) -> mandates.Totals:
