@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import itertools
 import random
@@ -11,7 +12,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.models import Model
 
@@ -23,15 +23,17 @@ from market.payments.models import Deposit, Payout
 from tasks.leases import LeaseState
 from tasks.models import Claim, Slot, Submission
 from tests import people
-from tests.faults import campaign
+from tests.faults import campaign, dividing, restaged
 from tests.faults.race_scenes import Scene, Seen, first_difference
 from tests.faults.transitions import STATES, State, Step
 
 # So long, and before so late a statement, is one of the two held up, so that they meet in every way; often it is not at all.
 _MOST_PAUSE_S, _LAST_STATEMENT = 0.006, 24
 _TIMEOUT_S = 60
-# From so many rounds on the database is emptied after each state, so that audits stay as quick as they began.
-_MANY_ROUNDS = 50
+# The books are audited at each serial end, which has all that an audit looks at; besides, after so many races once.
+_AUDITED_EVERY = 20
+# So many pairs of a state are one share of the work.
+_MOST_PAIRS = 16
 
 # Claims pass over rows that a rival's open transaction holds, so a slot that is being withdrawn counts as taken.
 _SAME = {"AllTaken": "no free slot", "NotListed": "no free slot"}
@@ -167,13 +169,15 @@ def _words(result: object) -> str:
 class SerialEnds:
     """The ends of two steps one after the other, in every order of their transactions, each found out when it is asked for."""
 
-    def __init__(self, state: State, agent: Agent, steps: tuple[Step, Step]) -> None:
-        self._state, self._agent, self._steps = state, agent, steps
+    def __init__(self, state: State, stage: restaged.Stage, steps: tuple[Step, Step]) -> None:
+        self._state, self._stage, self._steps = state, stage, steps
         parts = [place for place, step in enumerate(steps) for _ in range(2 if inspect.isgeneratorfunction(step) else 1)]
         orders = sorted(set(itertools.permutations(parts)), key=lambda order: sum(one != other for one, other in itertools.pairwise(order)))
         # Of two that are the same nobody can tell which was first.
         self._orders = iter([order for order in orders if steps[0] is not steps[1] or order[0] == 0])
         self.known: list[End] = []
+        # What an audit said of the books at these ends. Whoever comes to one of them has the same rows and transfers.
+        self.breaches: list[str] = []
 
     def __contains__(self, end: End) -> bool:
         while end not in self.known:
@@ -184,12 +188,13 @@ class SerialEnds:
         return True
 
     def _ends_of(self, order: Sequence[int]) -> list[End]:
-        scene = self._state.make(self._agent).begin()
+        scene = self._stage.scene()
         running = [Running(step, scene) for step in self._steps]
         for place in order:
             if not running[place].told:
                 running[place].go_on()
         end = look(self._state, scene, (running[0].finish(), running[1].finish()))
+        self.breaches += audit.audit().breaches
         return [end, dataclasses.replace(end, told=(end.told[1], end.told[0]))] if self._steps[0] is self._steps[1] else [end]
 
 
@@ -200,18 +205,27 @@ def look(state: State, scene: Scene, told: tuple[str, str]) -> End:
     return End(told, scene.spent(), scene.seen())
 
 
-def run_pair(name: str, steps: tuple[Step, Step], *, agent: Agent, racers: Racers, chance: random.Random, rounds: int) -> list[str]:
+def stage_of(name: str, agent: Agent) -> restaged.Stage:
+    """Return the stage for scenes in a state."""
+    return restaged.Stage(functools.partial(STATES[name].make, agent))
+
+
+def run_pair(
+    name: str, steps: tuple[Step, Step], *, stage: restaged.Stage, racers: Racers, chance: random.Random, rounds: int
+) -> list[str]:
     """Race two steps ``rounds`` times; return in words every end that no serial order has, and every fault of the books."""
     state = STATES[name]
     title = f"{name}: {steps[0].__name__} x {steps[1].__name__}"
-    serial = SerialEnds(state, agent, steps)
+    serial = SerialEnds(state, stage, steps)
     found = []
     for number in range(rounds):
-        scene = state.make(agent).begin()
+        scene = stage.scene()
         end = look(state, scene, racers.race(scene, steps, chance))
+        if number % _AUDITED_EVERY == 0:
+            found += [f"{title}, round {number}: {breach}" for breach in audit.audit().breaches]
         if end not in serial or any(_NEVER in words for words in end.told):
             found.append(f"{title}, round {number}: {_difference(end, serial.known)}")
-    return found + [f"{title}: {breach}" for breach in audit.audit().breaches]
+    return found + [f"{title}: {breach}" for breach in serial.breaches]
 
 
 def _difference(end: End, serial: Sequence[End]) -> str:
@@ -221,33 +235,81 @@ def _difference(end: End, serial: Sequence[End]) -> str:
     return f"told {end.told}, one after the other {' or '.join(sorted({str(one.told) for one in serial}))}"
 
 
-def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), share: float = 1.0) -> campaign.Report:
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Some pairs of one state: what one process does at a time."""
+
+    name: str
+    numbers: tuple[int, ...]
+
+    def pairs(self) -> list[tuple[Step, Step]]:
+        """Return the pairs themselves: steps are functions, which other processes know by their place."""
+        every = STATES[self.name].pairs()
+        return [every[number] for number in self.numbers]
+
+
+def race_all(*, seed: int, rounds: int, names: Sequence[str] = tuple(STATES), share: float = 1.0, processes: int = 1) -> campaign.Report:
     """Race the pairs of the states that are named: every step with itself, the first two of a state, of the others a share.
 
     Where all states are named, an edge of a status that no race took is a violation as well.
     """
-    report = campaign.Report()
+    report = campaign.Report({"pairs": 0, "races": 0})
     edges: set[str] = set()
-    with watched(), Racers() as racers:
-        for name in names:
-            agent = people.open_agent()
-            people.top_up(agent, "1000000.00")
-            for steps in STATES[name].pairs():
-                # Of the pair's own, so that it goes the same whatever is raced besides.
-                chance = random.Random(f"{seed} {name} {steps[0].__name__} {steps[1].__name__}")
-                if steps[0] is steps[1] or steps == STATES[name].steps[:2] or chance.random() < share:
-                    report.violations += run_pair(name, steps, agent=agent, racers=racers, chance=chance, rounds=rounds)
-                    report.count("pairs")
-                    report.count("races", rounds)
-            edges |= taken_edges()
-            if rounds >= _MANY_ROUNDS:
-                call_command("flush", verbosity=0, interactive=False)
+    shares = [one for name in names for one in _shares_of(name, seed=seed, share=share)]
+    # The longest first, so that they end together.
+    shares.sort(key=lambda one: -len(one.numbers))
+    with watched():
+        for one, raced in dividing.each(shares, functools.partial(_race, seed, rounds), processes=processes):
+            if isinstance(raced, dividing.Lost):
+                report.violations.append(f"{one.name}: {raced.why} | again: {_again(seed, rounds, one.name)}")
+                continue
+            report.violations += [f"{violation} | again: {_again(seed, rounds, one.name)}" for violation in raced.violations]
+            report.count("pairs", len(one.numbers))
+            report.count("races", rounds * len(one.numbers))
+            edges |= raced.edges
     report.figures["states"] = len(names)
     report.figures["edges of a status taken in a race"] = len(edges)
     if set(names) == set(STATES):
         report.violations += untaken(edges)
     report.violations = [f"seed {seed}, {violation}" for violation in report.violations]
     return report
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raced:
+    violations: list[str]
+    edges: set[str]
+
+
+def _shares_of(name: str, *, seed: int, share: float) -> list[Share]:
+    """Divide what is to be raced from a state."""
+    state = STATES[name]
+    chosen = [
+        number
+        for number, steps in enumerate(state.pairs())
+        if steps[0] is steps[1] or steps == state.steps[:2] or _chance_of(seed, name, steps).random() < share
+    ]
+    return [Share(name, tuple(chosen[start : start + _MOST_PAIRS])) for start in range(0, len(chosen), _MOST_PAIRS)]
+
+
+def _race(seed: int, rounds: int, share: Share) -> _Raced:
+    violations: list[str] = []
+    agent = people.open_agent()
+    people.top_up(agent, "1000000.00")
+    with Racers() as racers, stage_of(share.name, agent) as stage:
+        for steps in share.pairs():
+            chance = _chance_of(seed, share.name, steps)
+            violations += run_pair(share.name, steps, stage=stage, racers=racers, chance=chance, rounds=rounds)
+    return _Raced(violations, taken_edges())
+
+
+def _chance_of(seed: int, name: str, steps: tuple[Step, Step]) -> random.Random:
+    """Return the dice of a pair, its own, so that it goes the same whatever is raced besides."""
+    return random.Random(f"{seed} {name} {steps[0].__name__} {steps[1].__name__}")
+
+
+def _again(seed: int, rounds: int, name: str) -> str:
+    return f"python -m tests.faults.races --seed {seed} --rounds {rounds} --state '{name}'"
 
 
 _NOTE_EDGE = """

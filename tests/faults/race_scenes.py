@@ -16,7 +16,7 @@ from market.common import account_paths
 from market.escrow.models import Hold
 from market.events.models import Event
 from market.ledger import balances
-from market.ledger.models import Account
+from market.ledger.models import Account, Transfer
 from market.payments.models import Deposit, Payout, ProviderEvent
 from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
 from tests import people
@@ -59,10 +59,21 @@ _LOOK_AT: tuple[tuple[type[Model], str, tuple[str, ...]], ...] = (
 )
 _TIMES = frozenset({"closes_at", "deadline", "matured_at", "expires_at", "ended_at", "retake_until", "appeal_until"})
 _TIMES |= {"final_at", "applied_at", "decided_at", "processed_at"}
+# With the transfers alike, and the rows that the audit holds against them, the books are as right as at the other end.
+_TRANSFERS = """
+    SELECT 'ledger_transfer', jsonb_build_object('source', s.path, 'destination', d.path, 'minor', t.amount_minor, 'why', t.reason)::text
+    FROM ledger_transfer t JOIN ledger_account s ON s.id = t.source_id JOIN ledger_account d ON d.id = t.destination_id
+    WHERE t.seq > %(transfer)s
+"""
 # In one statement, and so at one moment.
 _LOOK = " UNION ALL ".join(
-    f"SELECT '{model._meta.db_table}', to_jsonb(t)::text FROM {model._meta.db_table} t WHERE {which}"  # noqa: S608 - our own tables
-    for model, which, _ in _LOOK_AT
+    [
+        *(
+            f"SELECT '{model._meta.db_table}', to_jsonb(t)::text FROM {model._meta.db_table} t WHERE {which}"  # noqa: S608 - our own tables
+            for model, which, _ in _LOOK_AT
+        ),
+        _TRANSFERS,
+    ]
 )
 
 
@@ -86,6 +97,7 @@ class Scene:
     runs: list[VisionRun] = field(default_factory=list)
     available_before: int = 0
     event_before: int = 0
+    transfer_before: int = 0
 
     def worker(self, name: str = "ana") -> WorkerProfile:
         """Return one of its workers, made when he is first spoken of."""
@@ -107,16 +119,18 @@ class Scene:
         return Submission.objects.select_related("claim", "task__bounty", "worker").get(pk=self.submissions[number].pk)
 
     def begin(self) -> "Scene":
-        """Note the agent's money and the last event before the race."""
+        """Note the agent's money, and the last event and transfer before the race."""
         self.available_before = balances.balance(self._available())
         self.event_before = Event.objects.aggregate(last=Max("id"))["last"] or 0
+        self.transfer_before = Transfer.objects.aggregate(last=Max("seq"))["last"] or 0
         return self
 
     def seen(self) -> Seen:
         """Return everything that two ends of the same scene must have in common: no ids, and times from the scene's own."""
         names = self._names()
-        looked: Seen = {model._meta.db_table: [] for model, _, _ in _LOOK_AT}
         wanted = {model._meta.db_table: columns for model, _, columns in _LOOK_AT}
+        wanted["ledger_transfer"] = ("source", "destination", "minor", "why")
+        looked: Seen = {table: [] for table in wanted}
         with connection.cursor() as cursor:
             cursor.execute(
                 _LOOK,
@@ -128,7 +142,8 @@ class Scene:
                     "deposits": self.deposit_ids,
                     "provider_events": self.event_ids,
                     "event": self.event_before,
-                    "paths": list(names),
+                    "transfer": self.transfer_before,
+                    "paths": [path for path in names if path != self._available()],
                 },
             )
             for table, row in cursor.fetchall():
@@ -149,7 +164,7 @@ class Scene:
 
     def _names(self) -> dict[str, str]:
         """Return what its accounts and workers are called here."""
-        names = {}
+        names = {self._available(): "agent available"}
         for number, bounty in enumerate(self.bounties):
             names[account_paths.bounty_held(mode="test", bounty_id=bounty.pk, currency="USD")] = f"held {number}"
         for name, worker in self.workers.items():

@@ -14,7 +14,9 @@ def _run(options: argparse.Namespace) -> campaign.Report:
 
     report = campaign.Report()
     if options.rounds:
-        report = pairs.race_all(seed=options.seed, rounds=options.rounds, names=options.state or tuple(transitions.STATES))
+        report = pairs.race_all(
+            seed=options.seed, rounds=options.rounds, names=options.state or tuple(transitions.STATES), processes=options.processes
+        )
     if not options.state:
         claimants, bounties = map(int, options.stampede.split("x"))
         ran = stampede.run(seed=options.seed, claimants=claimants, bounties=bounties)
@@ -26,6 +28,7 @@ def _run(options: argparse.Namespace) -> campaign.Report:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", action="append", help="race only from the state of this name, without a stampede; may be repeated")
     parser.add_argument("--stampede", default="1000x20", help="claimants x bounties (default 1000x20; --rounds 0 runs nothing else)")
+    campaign.add_processes(parser)
 
 
 if __name__ == "__main__":

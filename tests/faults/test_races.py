@@ -70,9 +70,9 @@ def test_a_guard_that_is_taken_away_is_missed(
     people.top_up(agent, "1000000.00")
     chance = random.Random(1)
     found: list[str] = []
-    with planted(), pairs.Racers() as racers:
+    with planted(), pairs.Racers() as racers, pairs.stage_of(state, agent) as stage:
         for _ in range(MOST_ROUNDS):
-            found = pairs.run_pair(state, steps, agent=agent, racers=racers, chance=chance, rounds=1)
+            found = pairs.run_pair(state, steps, stage=stage, racers=racers, chance=chance, rounds=1)
             if found:
                 break
     assert found
