@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import standardwebhooks
 from django.db import transaction
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from market.events import egress, feed
@@ -30,6 +31,17 @@ MAX_IN_FLIGHT = 64
 # An endpoint that hangs may take this many places of a batch, so that it can't starve the others.
 MAX_AT_ONCE_PER_ENDPOINT = 4
 MAX_ENDPOINTS_PER_AGENT = 8
+
+_FIRST_OF_EACH_ENDPOINT = """
+    SELECT due.id
+    FROM events_webhookendpoint endpoint
+    CROSS JOIN LATERAL (
+        SELECT id FROM events_delivery
+        WHERE endpoint_id = endpoint.id AND lease_state = 'READY' AND available_at <= STATEMENT_TIMESTAMP()
+        ORDER BY available_at, id LIMIT %s
+    ) due
+    WHERE endpoint.is_enabled
+"""
 
 
 class TooManyEndpoints(Exception):
@@ -91,7 +103,7 @@ def resend(*, delivery: Delivery) -> Delivery:
 def deliver_due(*, now: datetime.datetime, resolve: egress.Resolver = egress.system_resolve) -> int:
     """Number new events, then send one batch of due deliveries side by side; return how many were tried."""
     feed.sequence()
-    Delivery.objects.sweep(max_attempts=len(RETRY_DELAYS_S) + 1)
+    Delivery.objects.sweep(max_attempts=len(RETRY_DELAYS_S) + 1, delay_s=_delay_after_death_s)
     # Durable: inside a caller's transaction this raises, because the network must not be called there.
     with transaction.atomic(durable=True):
         leased = _take_batch()
@@ -105,30 +117,23 @@ def deliver_due(*, now: datetime.datetime, resolve: egress.Resolver = egress.sys
     return len(leased)
 
 
+def _delay_after_death_s(attempts: int) -> float:
+    """Return how long a delivery waits whose sender died: not at all once, then as long as after a refusal.
+
+    Else a worker that is killed again and again would use up three days of attempts in minutes.
+    """
+    return 0 if attempts == 1 else RETRY_DELAYS_S[attempts - 1]
+
+
 def _take_batch() -> list[Delivery]:
+    """Lease what will be sent now, and nothing else: a sender that is killed takes no attempt from the rest."""
     holder = f"{socket.gethostname()}:{os.getpid()}"
     in_flight = Delivery.objects.filter(lease_state=LeaseState.LEASED, lease_until__gt=Now()).count()
-    limit = min(BATCH_SIZE, MAX_IN_FLIGHT - in_flight)
-    if limit <= 0:
-        return []
-    rows = Delivery.objects.filter(endpoint__is_enabled=True).hand_out(limit=limit, holder=holder, lease_s=LEASE_S)
+    limit = max(0, min(BATCH_SIZE, MAX_IN_FLIGHT - in_flight))
+    first_of_each = Delivery.objects.filter(pk__in=RawSQL(_FIRST_OF_EACH_ENDPOINT, [MAX_AT_ONCE_PER_ENDPOINT]))  # noqa: S611 - our own words
+    rows = first_of_each.hand_out(limit=limit, holder=holder, lease_s=LEASE_S)
     whole = {row.pk: row for row in Delivery.objects.select_related("endpoint", "event").filter(pk__in=[row.pk for row in rows])}
-    batch: list[Delivery] = []
-    taken: dict[object, int] = {}
-    for row in (whole[row.pk] for row in rows):
-        taken[row.endpoint_id] = taken.get(row.endpoint_id, 0) + 1
-        if taken[row.endpoint_id] > MAX_AT_ONCE_PER_ENDPOINT:
-            _put_back(row)
-        else:
-            batch.append(row)
-    return batch
-
-
-def _put_back(delivery: Delivery) -> None:
-    """Give an untried delivery back to the queue; it does not count as an attempt."""
-    Delivery.objects.filter(pk=delivery.pk, token=delivery.token, lease_state=LeaseState.LEASED).update(
-        lease_state=LeaseState.READY, lease_until=None, lease_holder="", attempts=delivery.attempts - 1, available_at=Now()
-    )
+    return [whole[row.pk] for row in rows]
 
 
 def _send(delivery: Delivery, now: datetime.datetime, resolve: egress.Resolver) -> _Attempt:

@@ -70,7 +70,9 @@ class Delivery(leases.Leased):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["endpoint", "event"], name="event_goes_to_an_endpoint_once")]
-        indexes = [models.Index(fields=["available_at"], condition=Q(lease_state="READY"), name="delivery_ready")]
+        indexes = [
+            models.Index(fields=["endpoint", "available_at", "id"], condition=Q(lease_state="READY"), name="delivery_ready_at_endpoint")
+        ]
 
     def __str__(self) -> str:
         return ids.encode("dlv", self.pk)

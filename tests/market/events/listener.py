@@ -22,6 +22,8 @@ class Door:
 class Listener(Door):
     answers: list[bytes] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
+    # Told of each request.
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def head(self, number: int = 0) -> dict[str, str]:
         lines = self.requests[number].split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
@@ -42,7 +44,10 @@ def listen(*answers: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Liste
             channel = tls.wrap_socket(connection, server_side=True) if tls else connection
             channel.settimeout(20)
             stack.callback(channel.close)
-            listener.requests.append(read_request(channel))
+            request = read_request(channel)
+            with listener.changed:
+                listener.requests.append(request)
+                listener.changed.notify_all()
             reply = listener.answers[min(number, len(listener.answers) - 1)]
             if reply:
                 channel.sendall(reply)
