@@ -21,6 +21,8 @@ _WORDS = {
     ApiKey.Scope.LEASE_REPLAY: "replay",
 }
 _SCOPES = {word: scope for scope, word in _WORDS.items()}
+# Whom a key acts for is read along with it.
+_ACTS_FOR = {ApiKey.Scope.AGENT: "agent", ApiKey.Scope.WORKER: "user__worker_profile"}
 _SECRET = re.compile(r"(test|live)_(agent|worker|vision|replay)_[A-Za-z0-9_-]{43}")
 
 
@@ -92,10 +94,11 @@ def authenticate(secret: str) -> ApiKey:
     Raises:
         KeyRefused: not a secret of ours, revoked, or its owner or agent is barred.
     """
-    if scope_named_by(secret) is None:
+    scope = scope_named_by(secret)
+    if scope is None:
         raise KeyRefused("This API key is not valid.")
     key = (
-        ApiKey.objects.select_related("user", "agent")
+        ApiKey.objects.select_related("user", _ACTS_FOR.get(scope, "agent"))
         .filter(secret_sha256=digest(secret), revoked_at=None, user__is_active=True)
         .exclude(agent__is_suspended=True)
         .first()

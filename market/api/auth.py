@@ -100,12 +100,9 @@ def worker_of(request: Request) -> WorkerProfile:
         NotAWorker: its user has no worker's profile of the key's mode.
     """
     key = key_of(request)
-    # Asked several times while one request is answered. What counts, a use case reads again under its lock.
-    worker: WorkerProfile | None = getattr(key, "worker", None)
-    if worker is None:
-        worker = WorkerProfile.objects.filter(user_id=key.user_id, mode=key.mode).first()
-        key.worker = worker  # type: ignore[attr-defined]
-    if worker is None:
+    # Read along with the key. What counts, a use case reads again under its lock.
+    worker: WorkerProfile | None = getattr(key.user, "worker_profile", None)
+    if worker is None or worker.mode != key.mode:
         raise problems.NotAWorker(f"The owner of this key is not a worker in {key.mode} mode.")
     return worker
 
