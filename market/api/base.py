@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from market.accounts.models import ApiKey
-from market.api import auth, parsing, problems
+from market.api import auth, fields, parsing, problems
 from market.api.schema import ApiSchema
 from tasks import ids
 
@@ -106,6 +106,7 @@ def _after(rows: QuerySet[Row], last_id: uuid.UUID, *, by_time: bool) -> Q:
     return Q(created_at__lt=last) | Q(created_at=last, pk__lt=last_id)
 
 
-def listed(serializer: type[serializers.BaseSerializer[object]], data: list[dict[str, object]], next_cursor: str) -> Response:
+def listed(serializer: type[serializers.Serializer[object]], data: list[dict[str, object]], next_cursor: str) -> Response:
     """Answer with a list."""
-    return Response({"object": "list", "data": serializer(data, many=True).data, "has_more": bool(next_cursor), "next_cursor": next_cursor})
+    rows = [fields.shown(serializer, row) for row in data]
+    return Response({"object": "list", "data": rows, "has_more": bool(next_cursor), "next_cursor": next_cursor})

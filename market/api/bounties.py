@@ -272,7 +272,7 @@ class BountiesView(base.ApiView):
         agent, key = auth.agent_of(request), auth.key_of(request)
         if is_dry_run:
             quote = posting.quote(agent=agent, key=key, terms_input=terms, offer_input=offer, now=now)
-            return Response(QuoteOutput(quote_json(quote)).data)
+            return Response(fields.shown(QuoteOutput, quote_json(quote)))
         bounty = posting.post(agent=agent, key=key, terms_input=terms, offer_input=offer, now=now)
         if bounty.status == Bounty.Status.BLOCKED:
             # Answered, not raised: the blocked bounty and its event stay on record.
@@ -368,7 +368,7 @@ def _find(request: Request, bounty_id: str) -> Bounty:
 
 
 def _answer(bounty: Bounty, *, status: int = 200) -> Response:
-    return Response(BountyOutput(bounty_json(queries.story_of_bounty(bounty, now=clock.now()))).data, status=status)
+    return Response(fields.shown(BountyOutput, bounty_json(queries.story_of_bounty(bounty, now=clock.now()))), status=status)
 
 
 def _truth(request: Request, name: str) -> bool:

@@ -91,7 +91,7 @@ def claim_json(claim: Claim) -> dict[str, object]:
 
 def answer(claim: Claim, *, status: int = 200) -> Response:
     """Answer with a claim as it is now."""
-    return Response(ClaimOutput(claim_json(claim)).data, status=status)
+    return Response(fields.shown(ClaimOutput, claim_json(claim)), status=status)
 
 
 def _find(request: Request, claim_id: str) -> Claim:

@@ -160,7 +160,7 @@ class WebhookEndpointsView(base.ApiView):
         endpoint = delivery.add_endpoint(agent=auth.agent_of(request), url=once.read(WebhookEndpointInput, request)["url"])
         endpoint.refresh_from_db()
         body = {**endpoint_json(endpoint), "secret": endpoint.secret}
-        return Response(NewWebhookEndpointOutput(body).data, status=201)
+        return Response(fields.shown(NewWebhookEndpointOutput, body), status=201)
 
 
 class WebhookEndpointView(base.ApiView):
@@ -171,7 +171,7 @@ class WebhookEndpointView(base.ApiView):
     @extend_schema(operation_id="webhook_endpoints_get", responses=WebhookEndpointOutput)
     def get(self, request: Request, endpoint_id: str) -> Response:
         """Read an endpoint."""
-        return Response(WebhookEndpointOutput(endpoint_json(base.find(_endpoints(request), "whe", endpoint_id))).data)
+        return Response(fields.shown(WebhookEndpointOutput, endpoint_json(base.find(_endpoints(request), "whe", endpoint_id))))
 
     @extend_schema(operation_id="webhook_endpoints_delete", responses={204: None})
     def delete(self, request: Request, endpoint_id: str) -> HttpResponse:
@@ -207,7 +207,7 @@ class ResendView(base.ApiView):
         once.read(fields.EmptyInput, request)
         endpoint = base.find(_endpoints(request), "whe", endpoint_id)
         row = base.find(_deliveries(request).filter(endpoint=endpoint), "dlv", delivery_id)
-        return Response(DeliveryOutput(delivery_json(delivery.resend(delivery=row))).data, status=202)
+        return Response(fields.shown(DeliveryOutput, delivery_json(delivery.resend(delivery=row))), status=202)
 
 
 def _endpoints(request: Request) -> QuerySet[WebhookEndpoint]:

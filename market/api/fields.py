@@ -1,6 +1,7 @@
 """Parts of serializers: strict input that never guesses, and the shapes that many answers share."""
 
 import datetime
+import functools
 import re
 
 from rest_framework import serializers
@@ -119,6 +120,17 @@ class PlaceOutput(serializers.Serializer[object]):
     latitude = serializers.FloatField()
     longitude = serializers.FloatField()
     within_m = serializers.IntegerField()
+
+
+@functools.cache
+def made_once(serializer: type[serializers.Serializer[object]]) -> serializers.Serializer[object]:
+    """Return a serializer that serves all requests: it keeps nothing of what it reads or writes, and copying its fields is slow."""
+    return serializer()
+
+
+def shown(serializer: type[serializers.Serializer[object]], data: object) -> dict[str, object]:
+    """Write an answer as its serializer shows it."""
+    return dict(made_once(serializer).to_representation(data))
 
 
 def object_field(name: str) -> serializers.ChoiceField:

@@ -119,7 +119,7 @@ class LeasesView(base.ApiView):
         )
         files = Evidence.objects.in_bulk([run.evidence_id for run in runs])
         items = [_item_json(run, files[run.evidence_id], key) for run in runs]
-        return Response(LeaseOutput({"object": "lease", "items": items, "retry_after_s": 0.0 if items else RETRY_AFTER_S}).data)
+        return Response(fields.shown(LeaseOutput, {"object": "lease", "items": items, "retry_after_s": 0.0 if items else RETRY_AFTER_S}))
 
 
 class HeartbeatView(base.ApiView):
@@ -242,4 +242,4 @@ def _file_of(token: str, key: ApiKey) -> Evidence:
 
 
 def _state(run_id: str, status: str) -> Response:
-    return Response(LeaseStateOutput({"id": run_id, "object": "lease_item", "status": status}).data)
+    return Response(fields.shown(LeaseStateOutput, {"id": run_id, "object": "lease_item", "status": status}))

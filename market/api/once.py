@@ -16,7 +16,7 @@ from rest_framework.utils import encoders
 from rest_framework.views import APIView
 
 from market.accounts import idempotency
-from market.api import auth, problems
+from market.api import auth, fields, problems
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 120
@@ -159,9 +159,7 @@ def read(serializer: type[serializers.Serializer[object]], request: Request) -> 
     Raises:
         rest_framework.exceptions.ValidationError: something is missing, unknown or malformed.
     """
-    body = serializer(data=request.data)
-    body.is_valid(raise_exception=True)
-    return dict(body.validated_data)
+    return dict(fields.made_once(serializer).run_validation(request.data))
 
 
 def data_of(request: Request) -> Mapping[str, object]:

@@ -128,7 +128,7 @@ class BalanceView(base.ApiView):
         """Read what is available and held (agent key), or earned, payable and paid out (worker key)."""
         key = auth.key_of(request)
         if key.scope == ApiKey.Scope.WORKER:
-            return Response(WorkerBalanceOutput(_worker_json(request)).data)
+            return Response(fields.shown(WorkerBalanceOutput, _worker_json(request)))
         agent = auth.agent_of(request)
         available, held = queries.agent_balance(agent), holds.held_for_agent(agent.pk)
         body = {
@@ -137,7 +137,7 @@ class BalanceView(base.ApiView):
             "available": [fields.money(minor, currency) for currency, minor in available.items()],
             "held": [fields.money(minor, currency) for currency, minor in held.items()],
         }
-        return Response(AgentBalanceOutput(body).data)
+        return Response(fields.shown(AgentBalanceOutput, body))
 
 
 def _worker_json(request: Request) -> dict[str, object]:
@@ -182,7 +182,7 @@ class DepositsView(base.ApiView):
             request_id=once.request_id_of(request),
             now=clock.now(),
         )
-        return Response(DepositOutput(deposit_json(deposit)).data, status=201)
+        return Response(fields.shown(DepositOutput, deposit_json(deposit)), status=201)
 
 
 class PayoutsView(base.ApiView):
@@ -211,4 +211,4 @@ class PayoutsView(base.ApiView):
             request_id=once.request_id_of(request),
             now=clock.now(),
         )
-        return Response(PayoutOutput(payout_json(payout)).data, status=201)
+        return Response(fields.shown(PayoutOutput, payout_json(payout)), status=201)

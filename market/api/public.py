@@ -100,7 +100,7 @@ class CalibrationView(base.ApiView):
             "is_certified": known.max_false_accept is not None,
             "max_reward": fields.money_of(highest) if highest else None,
         }
-        return Response(CalibrationOutput(body).data)
+        return Response(fields.shown(CalibrationOutput, body))
 
 
 def highest_reward(bad_among_accepted_upper: float | None) -> Money | None:

@@ -161,7 +161,7 @@ def visible(request: Request) -> QuerySet[Submission]:
 def answer(request: Request, submission_id: str) -> Response:
     """Answer with a submission as it is now."""
     submission = base.find(visible(request), "sub", submission_id)
-    return Response(SubmissionOutput(submission_json(submission, key=auth.key_of(request), now=clock.now())).data)
+    return Response(fields.shown(SubmissionOutput, submission_json(submission, key=auth.key_of(request), now=clock.now())))
 
 
 def submission_json(submission: Submission, *, key: ApiKey, now: datetime.datetime) -> dict[str, object]:
@@ -330,4 +330,4 @@ class ReceiptView(base.ApiView):
         settlement = getattr(submission, "settlement", None)
         if settlement is None or not settlement.receipt:
             raise problems.NoReceiptYet(f"{submission} has no receipt (yet).")
-        return Response(ReceiptOutput(settlement.receipt).data)
+        return Response(fields.shown(ReceiptOutput, settlement.receipt))

@@ -156,7 +156,7 @@ class TaskView(base.ApiView):
     def get(self, request: Request, task_id: str) -> Response:
         """Read a task that is or was listed."""
         worker = auth.worker_of(request)
-        return Response(TaskOutput(task_json(queries.listing_of(task_id=ids.decode("tsk", task_id), mode=worker.mode))).data)
+        return Response(fields.shown(TaskOutput, task_json(queries.listing_of(task_id=ids.decode("tsk", task_id), mode=worker.mode))))
 
 
 class TaskClaimsView(base.ApiView):
