@@ -1,18 +1,25 @@
 """The child process that opens a stranger's file: run by `tasks.evidence` as a program of its own.
 
-It gives up what it does not need (address space, CPU time, files) before it reads the first byte, and imports
-nothing of ours. What it does not protect from: a decoder taken over by the file may still read what its user may
-read, reach the network, and answer with a picture of its choosing. It can't write files or exhaust this machine, and
-its process group ends with its clock.
+It gives up what it does not need (address space, CPU time, files, further rights) before it reads the first byte, and
+imports nothing of ours. A decoder taken over by the file can't write files, exhaust this machine's memory or gain rights
+by a set-user-id program. Where the market does not run as root, a decoder of JPEG, PNG or WebP can't start a thread or
+process either, so that nothing outlives the kill of its process group, nor its parent.
+
+What it does not protect from: a decoder taken over may still read what its user may read, signal its user's processes,
+reach the network, and answer with a picture of its choosing. HEIF's decoder needs a thread, which the kernel counts as a
+process, and root's processes are not counted: taken over there, it may start a process in a session of its own, which
+outlives it for as long as its CPU time lasts, and may start others.
 
 Protocol: the file on standard input; on standard output three lengths (big-endian, 4 bytes each), then a JSON
 header, the display copy and the preview. A file that is refused gives a header with ``reason`` and no pictures.
 """
 
+import ctypes
 import io
 import json
 import math
 import resource
+import signal
 import sys
 import warnings
 
@@ -31,8 +38,16 @@ PREVIEW_LONG_SIDE_PX = 480
 MAX_TEXT = 64
 
 
+# prctl(2).
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
 def limit_self() -> None:
-    """Lower this process's own limits for good."""
+    """Lower this process's own limits for good, and end with the parent."""
+    if sys.platform.startswith("linux"):
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     for what, most in (
         (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
         (resource.RLIMIT_CPU, CPU_S),
@@ -41,6 +56,16 @@ def limit_self() -> None:
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(what, (most, most))
+
+
+def limit_processes(raw: bytes) -> None:
+    """Start no thread or process from now on, for good, unless the file's decoder needs one."""
+    if not _is_heif(raw):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def _is_heif(raw: bytes) -> bool:
+    return raw[4:8] == b"ftyp" and raw[8:12] in _HEIF_BRANDS
 
 
 # How EXIF's orientation 2..8 is undone (EXIF 2.32, tag 0x0112).
@@ -101,7 +126,7 @@ def _open_by_content(raw: bytes) -> tuple[Image.Image, str]:
 
         _refuse_large_webp(raw)
         return WebPImagePlugin.WebPImageFile(io.BytesIO(raw)), "image/webp"
-    if raw[4:8] == b"ftyp" and raw[8:12] in _HEIF_BRANDS:
+    if _is_heif(raw):
         import pillow_heif
 
         pillow_heif.options.DECODE_THREADS = 1
@@ -241,7 +266,9 @@ def main() -> None:
     # Pillow's EXIF reader: cameras write odd EXIF, and a good photo must not be refused for it.
     warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
     try:
-        header, display, preview = answer(sys.stdin.buffer.read())
+        raw = sys.stdin.buffer.read()
+        limit_processes(raw)
+        header, display, preview = answer(raw)
     except Refused as refused:
         header, display, preview = {"reason": str(refused)}, b"", b""
     except MemoryError:

@@ -85,6 +85,53 @@ def test_has_given_up_its_rights_before_it_reads() -> None:
     assert json.loads(answer.stderr) == [intake.ADDRESS_SPACE_BYTES, intake.CPU_S, intake.OPEN_FILES, 0, 0]
 
 
+# A decoder that was taken over, as any user but root: it starts a session of its own, and says what came of it.
+_ESCAPE = f"""
+import os, runpy, sys
+intake = runpy.run_path({intake.__file__!r})
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+intake["limit_self"]()
+intake["limit_processes"](sys.stdin.buffer.read())
+privileges = [line.split()[1] for line in open("/proc/self/status") if line.startswith("NoNewPrivs")]
+try:
+    if os.fork() == 0:
+        os.setsid()
+        os._exit(0)
+    os.wait()
+    print("started", *privileges)
+except BlockingIOError:
+    print("refused", *privileges)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "outcome"), [(b"\xff\xd8\xff", "refused"), (b"RIFF\0\0\0\0WEBP", "refused"), (b"\0\0\0\x18ftypheic", "started")]
+)
+def test_starts_no_process_that_could_outlive_it(head: bytes, outcome: str) -> None:
+    """HEIF's decoder needs a thread: the kernel has no limit for processes alone."""
+    escaped = subprocess.run([sys.executable, "-I", "-c", _ESCAPE], input=head, capture_output=True, check=True)
+    assert escaped.stdout.split() == [outcome.encode(), b"1"]
+
+
+def test_ends_with_its_parent(tmp_path: Path) -> None:
+    """A parent that is killed leaves no child behind that waits for it."""
+    (tmp_path / "waits.py").write_text(
+        "import runpy, sys, time\n"
+        f"runpy.run_path({intake.__file__!r})['limit_self']()\n"
+        "sys.stdout.write('ready'), sys.stdout.flush()\n"
+        "time.sleep(600)\n"
+    )
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, {str(tmp_path / 'waits.py')!r}], start_new_session=True)"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.read(5) == b"ready"
+        killed.kill()
+        # The child holds the other end: this returns when it is gone.
+        assert killed.stdout.read() == b""
+
+
 def test_inherits_neither_environment_nor_descriptors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The server's child is replaced by one that tells what it sees."""
     spy = tmp_path / "spy.py"
