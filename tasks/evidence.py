@@ -4,6 +4,7 @@ The original is sealed: nobody but a trusted verifier's lease reads it. What peo
 what a poster sees before acceptance is the watermarked preview; neither carries metadata.
 """
 
+import datetime
 import hashlib
 import os
 import select
@@ -22,7 +23,7 @@ import pydantic
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from tasks import text
+from tasks import storage, text
 
 MAX_BYTES = 20_000_000
 TIMEOUT_S = 20.0
@@ -169,6 +170,11 @@ def open_preview(display_sha256: str) -> BinaryIO:
         FileNotFoundError: it is not stored.
     """
     return cast(BinaryIO, default_storage.open(preview_name(display_sha256)))
+
+
+def forget_unfinished(*, now: datetime.datetime) -> int:
+    """Delete what was left half written by processes that were killed; return how many files."""
+    return cast(storage.WholeFileStorage, default_storage).forget_unfinished(now=now)
 
 
 def _keep(name: str, content: bytes) -> None:

@@ -5,12 +5,16 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from pytest_django import Settings
 
+from market.accounts import jobs
 from tasks import evidence
 from tasks.storage import WholeFileStorage
 from tests.verification import photographs
@@ -48,7 +52,7 @@ def test_leaves_no_name_behind_when_killed(tmp_path: Path) -> None:
     with writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"writing\n"
-        while not any(path.is_file() and path.stat().st_size for path in tmp_path.rglob("*")):
+        while not left_in(tmp_path):
             pass
         writer.send_signal(signal.SIGKILL)
     storage = WholeFileStorage(location=str(tmp_path))
@@ -56,6 +60,27 @@ def test_leaves_no_name_behind_when_killed(tmp_path: Path) -> None:
     storage.save("originals/ab/cd/abcd", ContentFile(b"whole"))
     with storage.open("originals/ab/cd/abcd") as stream:
         assert stream.read() == b"whole"
+    assert len(left_in(tmp_path)) == 1
+
+
+def left_in(folder: Path) -> list[Path]:
+    """Find what is half written."""
+    return [path for path in folder.glob(".unfinished/*") if path.stat().st_size]
+
+
+@pytest.mark.django_db
+def test_forgets_what_was_left_an_hour_ago(tmp_path: Path, settings: Settings) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    default_storage.save("originals/ab/cd/abcd", ContentFile(b"whole"))
+    old, new = (tmp_path / ".unfinished" / name for name in ("old", "new"))
+    for path, age_s in ((old, 3_600), (new, 3_500)):
+        path.write_bytes(b"half")
+        written_s = time.time() - age_s
+        os.utime(path, (written_s, written_s))
+    jobs.tidy()
+    assert not old.exists()
+    assert new.exists()
+    assert default_storage.exists("originals/ab/cd/abcd")
 
 
 def test_removes_what_could_not_be_finished(tmp_path: Path) -> None:
