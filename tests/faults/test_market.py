@@ -1,5 +1,7 @@
 """Whole markets from seeds: no invariant breaks, a seed repeats itself, and planted bugs are found."""
 
+import argparse
+
 import pytest
 
 from tests.faults import market
@@ -46,6 +48,16 @@ def test_repeats_itself() -> None:
 
     assert first.violations == again.violations == other.violations == []
     assert first.trace == again.trace != other.trace
+
+
+@pytest.mark.django_db(transaction=True)
+def test_adds_up_what_two_processes_saw() -> None:
+    told = {"rounds": 2, "steps": 60, "processes": 2, "bugs": False, "bug": "", "hurry": False, "trace": False}
+
+    report = market.run(argparse.Namespace(seed=8, **told))
+
+    assert report.violations == []
+    assert (report.figures["seeds"], report.figures["steps"]) == (2, 120)
 
 
 @pytest.mark.django_db(transaction=True)

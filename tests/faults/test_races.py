@@ -10,10 +10,11 @@ import pytest
 
 from market.bounties import locks
 from market.bounties.models import Bounty
+from market.ledger import audit
 from tasks import claims
 from tasks.models import Claim, Slot, Task, WorkerProfile
 from tests import people
-from tests.faults import pairs, stampede, transitions
+from tests.faults import pairs, stampede, states, transitions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,6 +26,30 @@ def test_every_transition_is_raced_and_ends_like_one_after_the_other() -> None:
     """Each with itself, and a share of all other pairs; the command races all of them, and oftener."""
     report = pairs.race_all(seed=1, rounds=1, share=0.05)
     assert report.violations == []
+
+
+def test_two_processes_share_the_pairs() -> None:
+    report = pairs.race_all(seed=1, rounds=2, names=("payable", "payout paid by the bank"), processes=2)
+    assert report.violations == []
+    assert report.figures == {"pairs": 6, "races": 12, "states": 2, "edges of a status taken in a race": 1}
+
+
+def test_a_scene_is_put_back_as_it_was() -> None:
+    agent = people.open_agent()
+    people.top_up(agent)
+    with pairs.stage_of("accepted, not applied", agent) as stage:
+        scene = stage.scene()
+        before = states.read()
+        transitions.apply_the_verdict(scene)
+        transitions.claim_as_ben(scene)
+        scene.claims.clear()
+        assert states.read() != before
+
+        again = stage.scene()
+        assert states.read() == before
+        assert (again.now, len(again.claims)) == (scene.now, 1)
+    assert Bounty.objects.count() == 0
+    assert audit.audit().breaches == ()
 
 
 def test_an_edge_that_no_race_takes_is_named() -> None:
