@@ -1,11 +1,13 @@
 import random
 
 import pytest
+from django.db import connection
 
 from market.ledger import audit, balances
 from market.ledger.models import Transfer
 from tests import processes
-from tests.benchmarks.ledgers import ours, plain_orm, sides
+from tests.benchmarks.ledgers import comparison, ours, plain_orm, sides
+from tests.faults import campaign
 
 
 @pytest.mark.django_db
@@ -47,3 +49,31 @@ def test_two_processes_move_at_once() -> None:
     assert a_second > 0
     # And a move of each process that warms it up.
     assert Transfer.objects.count() == ours.ACCOUNTS + count + 200
+
+
+@pytest.mark.broken_books
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fault", "breach"),
+    [
+        ("UPDATE ledger_account SET balance_minor = balance_minor + 1 WHERE path = %s", "stored balance differs"),
+        (
+            "DELETE FROM ledger_transfer WHERE id = (SELECT max(id::text)::uuid FROM ledger_transfer) AND %s <> ''",
+            "stored balance differs",
+        ),
+    ],
+)
+def test_finds_a_planted_fault_in_the_books(fault: str, breach: str) -> None:
+    ours.prepare()
+    ours.WAYS["batches of 100"](random.Random(1))
+    honest, report = campaign.Report(), campaign.Report()
+    comparison.prove(honest)
+    with connection.cursor() as cursor:
+        # What is still deferred would keep the tables from being altered.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table in ("ledger_account", "ledger_transfer"):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        cursor.execute(fault, [ours.HOT])
+    comparison.prove(report)
+    assert honest.violations == []
+    assert any(violation.startswith(breach) for violation in report.violations)

@@ -52,7 +52,7 @@ def compare(*, seed: int, rounds: int, seconds: float, total: int, pgledger: str
     _judge(report, found)
     _fill(total, generator=random.Random(f"{seed}/fill"))
     _time_balances(report)
-    _prove(report)
+    prove(report)
     return report
 
 
@@ -106,7 +106,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _prove(report: campaign.Report) -> None:
+def prove(report: campaign.Report) -> None:
     """Audit what was posted; any difference is a broken promise."""
     start = time.perf_counter()
     proved = audit.audit()

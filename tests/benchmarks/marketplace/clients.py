@@ -16,6 +16,10 @@ PATIENCE_S = 60.0
 class Refused(Exception):
     """An answer that the cycle can't go on with."""
 
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 @dataclass
 class Seen:
@@ -57,7 +61,7 @@ class Client:
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status != status:
-            raise Refused(f"{name}: {answer.status} {text[:300].decode(errors='replace')}")
+            raise Refused(f"{name}: {answer.status} {text[:300].decode(errors='replace')}", answer.status)
         self.seen.seconds.setdefault(name, []).append(time.perf_counter() - start)
         document: dict[str, object] = json.loads(text)
         return document

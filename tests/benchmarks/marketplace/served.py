@@ -20,6 +20,8 @@ from tests.faults import campaign, serving
 SLOTS = 100
 TABLE = "CREATE TABLE IF NOT EXISTS benchmark_written (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content text)"
 BARE = "tests.benchmarks.marketplace.bare:application"
+# A test puts one with a planted fault here.
+OURS = serving.APPLICATION
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,17 @@ def run(*, seed: int, rounds: int, seconds: float, size: Size | None = None) -> 
     return report
 
 
+def market() -> contextlib.AbstractContextManager[int]:
+    """Start the market's own server; return its port."""
+    return serving.server(application=OURS)
+
+
 @contextlib.contextmanager
 def _servers() -> Iterator[tuple[int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(TABLE)
     try:
-        with serving.server() as ours, serving.server(application=BARE) as bare:
+        with market() as ours, serving.server(application=BARE) as bare:
             yield ours, bare
     finally:
         with connection.cursor() as cursor:
