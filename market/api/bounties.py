@@ -280,7 +280,7 @@ class BountiesView(base.ApiView):
             return problems.respond(refused, problems.TABLE[problems.BlockedByPolicy], request)
         if is_funded:
             bounty = funding.fund(bounty=bounty, key=key, now=now)
-        return _answer(bounty, status=201)
+        return Response(fields.shown(BountyOutput, bounty_json(queries.story_of_new_bounty(bounty))), status=201)
 
 
 class BountyView(base.ApiView):
@@ -367,8 +367,8 @@ def _find(request: Request, bounty_id: str) -> Bounty:
     return base.find(queries.bounties_of(auth.agent_of(request)), "bty", bounty_id)
 
 
-def _answer(bounty: Bounty, *, status: int = 200) -> Response:
-    return Response(fields.shown(BountyOutput, bounty_json(queries.story_of_bounty(bounty, now=clock.now()))), status=status)
+def _answer(bounty: Bounty) -> Response:
+    return Response(fields.shown(BountyOutput, bounty_json(queries.story_of_bounty(bounty, now=clock.now()))))
 
 
 def _truth(request: Request, name: str) -> bool:

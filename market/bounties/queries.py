@@ -147,6 +147,12 @@ def story_of_bounty(bounty: Bounty, *, now: datetime.datetime) -> BountyStory:
     return stories_of_bounties([bounty], now=now)[0]
 
 
+def story_of_new_bounty(bounty: Bounty) -> BountyStory:
+    """Return the story of a bounty that the same transaction has posted: nobody else has seen it, so nothing was handed in."""
+    [offer] = _offers_of([bounty]).values()
+    return _story(bounty, offer, escrow_queries.totals(bounty.pk), [])
+
+
 def stories_of_bounties(bounties: Sequence[Bounty], *, now: datetime.datetime) -> list[BountyStory]:
     """Return the stories of bounties read with their tasks, in the same order; as many queries for a page as for one."""
     offers = _offers_of(bounties)
@@ -154,20 +160,15 @@ def stories_of_bounties(bounties: Sequence[Bounty], *, now: datetime.datetime) -
     handed_in: dict[uuid.UUID, list[Submission]] = {}
     for submission in _with_story(Submission.objects.filter(task__in=[bounty.task_id for bounty in bounties]).order_by("id")):
         handed_in.setdefault(submission.task_id, []).append(submission)
-    found = []
-    for bounty in bounties:
-        terms = photo.PhotoTerms.model_validate(bounty.task.terms)
-        found.append(
-            BountyStory(
-                bounty=bounty,
-                offer=offers[bounty.pk],
-                terms=terms,
-                criteria=photo.criteria(terms),
-                totals=totals[bounty.pk],
-                submissions=[story_of_submission(submission, now=now) for submission in handed_in.get(bounty.task_id, [])],
-            )
+    return [
+        _story(
+            bounty,
+            offers[bounty.pk],
+            totals[bounty.pk],
+            [story_of_submission(submission, now=now) for submission in handed_in.get(bounty.task_id, [])],
         )
-    return found
+        for bounty in bounties
+    ]
 
 
 def story_of_submission(submission: Submission, *, now: datetime.datetime) -> SubmissionStory:
@@ -196,6 +197,11 @@ def reward_of(task_id: uuid.UUID) -> Money:
     """Return what the task pays its worker now."""
     offer = Offer.objects.filter(bounty__task_id=task_id).latest("version")
     return Money(offer.reward_minor, offer.currency)
+
+
+def _story(bounty: Bounty, offer: Offer, totals: escrow_queries.Totals, handed_in: list[SubmissionStory]) -> BountyStory:
+    terms = photo.PhotoTerms.model_validate(bounty.task.terms)
+    return BountyStory(bounty=bounty, offer=offer, terms=terms, criteria=photo.criteria(terms), totals=totals, submissions=handed_in)
 
 
 def _with_story(handed_in: QuerySet[Submission]) -> QuerySet[Submission]:
