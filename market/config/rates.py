@@ -152,17 +152,24 @@ def _left_s(bucket: Bucket) -> float:
 
 
 class _Shared:
-    """Whether the cache that all processes share is asked at the moment."""
+    """Whether the cache that all processes share is asked at the moment; ``asks_again_at`` is 0 while it answers."""
 
     asks_again_at = 0.0
 
 
 def _ask(work: Callable[[BaseCache], T]) -> T:
     """Ask the shared cache; while it is away, this process's own memory."""
-    if time.monotonic() >= _Shared.asks_again_at:
+    now_s = time.monotonic()
+    if now_s >= _Shared.asks_again_at:
+        if _Shared.asks_again_at:
+            # One request finds out whether it is back; where it hangs, the others need not wait as well.
+            _Shared.asks_again_at = now_s + _AWAY_S
         try:
-            return work(caches["default"])
+            answer = work(caches["default"])
         except RedisError as error:
             _Shared.asks_again_at = time.monotonic() + _AWAY_S
             _log.warning("rates_counted_by_process", error=type(error).__name__)
+        else:
+            _Shared.asks_again_at = 0.0
+            return answer
     return work(caches["process"])

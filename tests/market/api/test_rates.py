@@ -1,12 +1,15 @@
 """Rates: too many requests of one key or network are refused until their window ends, and nobody else's."""
 
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+import redis
 import time_machine
 from django.core.cache import cache, caches
+from django.core.cache.backends.base import BaseCache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +20,7 @@ from market.accounts.models import Agent, ApiKey
 from market.config import rates
 from tasks import clock
 from tests.market.api.caller import Answer, Caller, calling_as
+from tests.market.events import listener
 
 pytestmark = pytest.mark.django_db
 
@@ -160,3 +164,36 @@ def test_asks_an_absent_cache_once_in_a_while(monkeypatch: pytest.MonkeyPatch, s
     with time_machine.travel(MOMENT, tick=False):
         Caller().get("errors").ok()
         assert cache.get(f"rate:net:127.0.0.1:{int(time.time() // rates.WINDOW_S)}") == 1
+
+
+def stay_silent(connection: socket.socket, _number: int) -> None:
+    with connection:
+        while connection.recv(65_536):
+            pass
+
+
+def test_waits_for_a_cache_that_hangs_once_in_a_while(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """It takes connections and never answers: one request in five seconds waits for it, no other."""
+    hanging = listener.Door()
+    with listener.accepting(hanging, stay_silent):
+        options = {**settings.CACHES["default"]["OPTIONS"], "socket_timeout": 0.2}
+        at = f"redis://127.0.0.1:{hanging.port}/0"
+        settings.CACHES = {**settings.CACHES, "default": {**settings.CACHES["default"], "LOCATION": at, "OPTIONS": options}}
+        Caller().get("errors").ok()
+        # Once, and once more at once, as for a connection that died while it idled.
+        assert hanging.connections == 2
+        for _ in range(5):
+            Caller().get("errors").ok()
+        assert hanging.connections == 2
+        asked: list[int] = []
+
+        def ask_beside(cache: BaseCache) -> None:
+            """Another request comes while this one waits."""
+            if cache is not caches["process"]:
+                Caller().get("errors").ok()
+                asked.append(hanging.connections)
+                raise redis.exceptions.TimeoutError
+
+        monkeypatch.setattr(rates._Shared, "asks_again_at", time.monotonic())
+        rates._ask(ask_beside)
+        assert asked == [2]
