@@ -1,4 +1,4 @@
-"""Whether a market keeps its promises to those it answered: every acknowledged write once, everything begun done."""
+"""Whether a market keeps its promises to those it answered: every acknowledged write once, everything begun done, all of it told."""
 
 import time
 from collections.abc import Mapping
@@ -19,6 +19,10 @@ _PAID = """
     SELECT replace(submission_id::text, '-', '') FROM bounties_settlement JOIN tasks_submission ON tasks_submission.id = submission_id
     WHERE bounties_settlement.kind = 'ACCEPTED' AND status = 'ACCEPTED'
 """
+_TOLD = """
+    SELECT replace(public_id::text, '-', '') FROM events_event
+    JOIN events_webhookendpoint endpoint ON endpoint.agent_id = events_event.agent_id
+"""
 # What nobody need wait for: rows that some process of ours is to take on, now.
 _UNDONE = {
     "cases to judge": "SELECT count(*) FROM verification_case WHERE stage IN ('CHECKS', 'VISION', 'DECIDE')",
@@ -27,6 +31,8 @@ _UNDONE = {
     "settlements to mature": "SELECT count(*) FROM bounties_settlement WHERE matured_at IS NULL AND kind = 'ACCEPTED'",
     "deposits to confirm": "SELECT count(*) FROM payments_deposit WHERE status = 'REQUESTED'",
     "payouts to send": "SELECT count(*) FROM payments_payout WHERE status = 'REQUESTED'",
+    "events to number": "SELECT count(*) FROM events_event WHERE seq IS NULL",
+    "webhooks to send": "SELECT count(*) FROM events_delivery WHERE lease_state IN ('READY', 'LEASED')",
     "news of banks": "SELECT count(*) FROM payments_providerevent WHERE processed_at IS NULL",
 }
 
@@ -51,6 +57,8 @@ def differences(market: servers.Market, memory: customers.Memory, *, before: Wri
         found += [f"done twice: {kind} {extra}" for extra in sorted(new - told)]
     unpaid = {_digits(submission) for submission in memory.accepted} - _ids(market, _PAID)
     found += [f"called accepted and not paid: submission {submission}" for submission in sorted(unpaid)]
+    untold = _ids(market, _TOLD) - frozenset(map(_digits, market.webhooks_heard()))
+    found += [f"never told by webhook: event {event}" for event in sorted(untold)]
     return found + [f"the books: {line}" for line in market.audit()]
 
 

@@ -1,8 +1,8 @@
-"""Kills what a market stands on, under load: PostgreSQL, Valkey, Celery's workers and beat, the GPU worker; or takes the broker away.
+"""Kills what a market is made of, under load: PostgreSQL, Valkey, web, Celery's workers and beat, the GPU worker; or takes the broker away.
 
 ``python -m tests.faults.infrastructure --rounds 20`` (200 take about 20 minutes) starts a market with a durable PostgreSQL, a
 Valkey that keeps nothing, and all real processes. Whatever is killed: every write that was acknowledged is there, once; the
-books add up; and all that was begun is done within twice the lease after the recovery.
+books add up; all that was begun is done within twice the lease after the recovery; and each event has reached its agent's webhook.
 """
 
 import argparse
@@ -57,6 +57,18 @@ def kill_server(name: str, scene: Scene) -> None:
         scene.market.start(name)
 
 
+def kill_web(scene: Scene) -> None:
+    """Kill the web server with all its processes, or one of them alone."""
+    for number in range(scene.rounds):
+        scene.go_on()
+        if number % 2:
+            scene.report.count(f"kills of web ({scene.market.kill_a_part('web', chance=scene.chance)})")
+            continue
+        scene.market.kill("web")
+        scene.report.count("kills of web")
+        scene.market.start("web")
+
+
 def kill_processes(scene: Scene) -> None:
     """Kill Celery's worker (all of it, its parent alone, one of its children), beat or the GPU worker."""
     for number in range(scene.rounds):
@@ -88,11 +100,12 @@ def take_broker_away(scene: Scene) -> None:
 SCENARIOS: dict[str, Callable[[Scene], None]] = {
     "postgres": functools.partial(kill_server, "postgres"),
     "broker": functools.partial(kill_server, "valkey"),
+    "web": kill_web,
     "processes": kill_processes,
     "broker-away": take_broker_away,
 }
-# Without its database the market may fail a request, if only it keeps what it has answered. Without anything else it may not.
-_MAY_FAIL_REQUESTS = ("postgres",)
+# Without its database or web server the market may fail a request, if only it keeps what it has answered. Without anything else it may not.
+_MAY_FAIL_REQUESTS = ("postgres", "web")
 
 
 def play(
@@ -135,6 +148,7 @@ def _show_figures(report: campaign.Report, name: str, memory: customers.Memory, 
     report.figures[f"{name}: refusals"] = sum(memory.refusals.values())
     report.figures[f"{name}: slowest request, s"] = round(memory.slowest_s, 2)
     report.figures[f"{name}: all done after, s"] = round(took_s, 1)
+    report.figures[f"{name}: events told by webhook, in all"] = len(market.webhooks_heard())
     report.figures[f"{name}: processes that ended by themselves"] = len(market.ended_by_themselves)
 
 
@@ -176,7 +190,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 if __name__ == "__main__":
     campaign.command(
         "tests.faults.infrastructure",
-        description="Kill PostgreSQL, Valkey, Celery and GPU workers under load; nothing acknowledged is lost, nothing done twice.",
+        description="Kill PostgreSQL, Valkey, web, Celery and GPU workers under load; nothing acknowledged is lost, nothing done twice.",
         rounds=20,
         run=run,
         add_arguments=_add_arguments,

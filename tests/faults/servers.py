@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 from market.config.supervisor import children, credentials, folders, identity, postgres, processes, services, valkey, waiting
+from tests.market.events import listener
 
 PATIENCE_S = 120.0
 # The shortest that /v1/leases gives.
@@ -44,9 +45,10 @@ class ClientKeys:
 class Market:
     """Servers and processes by name: ``postgres``, ``valkey``, ``web``, ``worker``, ``beat`` and ``gpu-worker``."""
 
-    def __init__(self, folder: folders.DataFolder, options: Options) -> None:
+    def __init__(self, folder: folders.DataFolder, options: Options, hooks: listener.Listener) -> None:
         self._folder = folder
         self._options = options
+        self._hooks = hooks
         self._children: dict[str, children.Child] = {}
         self._connection: psycopg.Connection | None = None
         self.ended_by_themselves: list[str] = []
@@ -66,7 +68,8 @@ class Market:
         for name in ("postgres", "valkey"):
             self.start(name)
         keys_file = self._folder.root / "clients.json"
-        self._run("tests.faults.cast", str(keys_file), str(self._options.clients), str(self._options.workers_a_client))
+        hooks_url = f"http://{self._hooks_address}/in"
+        self._run("tests.faults.cast", str(keys_file), str(self._options.clients), str(self._options.workers_a_client), hooks_url)
         made = json.loads(keys_file.read_text(encoding="utf-8"))
         for name in ("web", "worker", "beat", "gpu-worker"):
             self.start(name)
@@ -144,6 +147,10 @@ class Market:
             self._connection = psycopg.connect(self._cluster.url, autocommit=True, connect_timeout=10)
         return self._connection.execute(statement.encode()).fetchall()
 
+    def webhooks_heard(self) -> frozenset[str]:
+        """Return the ids of all events that have arrived at the agents' endpoint."""
+        return frozenset(self._hooks.head(number)["webhook-id"] for number in range(len(self._hooks.requests)))
+
     def audit(self) -> list[str]:
         """Return the differences that the market's own audit of its books finds."""
         try:
@@ -203,7 +210,12 @@ class Market:
 
     def _told(self, program: children.Program) -> dict[str, str]:
         # The caller's own media folder is that of other tests.
-        return {**program.environment, "ATOMS_MEDIA_DIR": str(self._folder.root / "media")}
+        told = {"ATOMS_MEDIA_DIR": str(self._folder.root / "media"), "ATOMS_EGRESS_TEST_HOSTS": self._hooks_address}
+        return {**program.environment, **told}
+
+    @property
+    def _hooks_address(self) -> str:
+        return f"127.0.0.1:{self._hooks.port}"
 
 
 @contextlib.contextmanager
@@ -211,13 +223,14 @@ def open_market(options: Options) -> Iterator[tuple[Market, list[ClientKeys]]]:
     """Open a market in a folder of its own and end it with all that it left."""
     folder = folders.throwaway(service_identity=identity.for_services())
     folder.open()
-    market = Market(folder, options)
-    try:
-        yield market, market.open()
-    finally:
-        market.close()
-        folder.close()
-        folder.remove()
+    with listener.listen() as hooks:
+        market = Market(folder, options, hooks)
+        try:
+            yield market, market.open()
+        finally:
+            market.close()
+            folder.close()
+            folder.remove()
 
 
 def children_of(parent: int) -> list[int]:

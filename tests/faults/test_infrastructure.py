@@ -25,7 +25,7 @@ def opened() -> Iterator[Opened]:
         yield market_and_keys
 
 
-@pytest.mark.parametrize(("scenario", "rounds"), [("postgres", 3), ("broker", 1), ("processes", 3), ("broker-away", 1)])
+@pytest.mark.parametrize(("scenario", "rounds"), [("postgres", 3), ("broker", 1), ("web", 3), ("processes", 3), ("broker-away", 1)])
 def test_loses_nothing_and_does_nothing_twice(opened: Opened, scenario: str, rounds: int) -> None:
     market, (*keys, _) = opened
     report = campaign.Report()
@@ -68,6 +68,21 @@ def test_finds_work_that_lives_in_the_broker_alone(opened: Opened) -> None:
     market.start("beat")
     assert acknowledged.wait_until_done(market, within_s=DONE_WITHIN_S)[1] == {}
     assert acknowledged.differences(market, memory, before=before) == []
+
+
+def test_finds_an_event_that_no_webhook_told(opened: Opened) -> None:
+    """An event that has its number, and never came into the outbox."""
+    market, _ = opened
+    before = acknowledged.written(market)
+    [(lost,)] = market.query(
+        "INSERT INTO events_event (public_id, agent_id, seq, type, subject, actor, data)"
+        " SELECT gen_random_uuid(), agent_id, 1000000, 'bounty.opened', 'bty_0', 'agent', '{}' FROM events_webhookendpoint LIMIT 1"
+        " RETURNING replace(public_id::text, '-', '')"
+    )
+    assert acknowledged.wait_until_done(market, within_s=DONE_WITHIN_S)[1] == {}
+    found = acknowledged.differences(market, customers.Memory(), before=before)
+    market.query("DELETE FROM events_event WHERE seq = 1000000 RETURNING 1")
+    assert found == [f"never told by webhook: event {lost}"]
 
 
 def test_finds_what_is_done_twice(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
