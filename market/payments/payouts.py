@@ -118,8 +118,10 @@ def retry_given_up(*, payout_id: uuid.UUID, holder: str, is_to_fail: bool = Fals
     """
     with transaction.atomic():
         given_up = Payout.objects.filter(pk=payout_id, status=Payout.Status.REQUESTED, lease_state=leases.LeaseState.DEAD)
-        # One attempt is behind it, so that the next one asks the provider first.
-        if not given_up.update(lease_state=leases.LeaseState.READY, attempts=1, available_at=Now()):
+        # One attempt is behind it, so that the next one asks the provider first. What is to fail has all but one behind it:
+        # if we die in the middle it is given up again, and not sent.
+        attempts = MAX_ATTEMPTS - 1 if is_to_fail else 1
+        if not given_up.update(lease_state=leases.LeaseState.READY, attempts=attempts, available_at=Now()):
             raise NotGivenUp(f"Payout {payout_id} is under way or has ended: there is nothing to take up again.")
         [payout] = Payout.objects.filter(pk=payout_id).hand_out(limit=1, holder=holder, lease_s=LEASE_S)
     if is_to_fail:

@@ -103,3 +103,21 @@ def test_learns_nothing_from_a_silent_bank_and_moves_nothing(monkeypatch: pytest
         with pytest.raises(ExceptionGroup):
             retry("--fail")
     assert (state(payout), purse_of(payout.worker)) == (("REQUESTED", "", "READY"), (0, 1000))
+
+
+def test_does_not_send_what_he_wanted_failed_when_he_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    payout = given_up()
+
+    def die(_: object, *, key: str) -> str | None:
+        raise SystemExit(key)
+
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr("market.payments.providers.test_money.Bank.find", die)
+        with pytest.raises(SystemExit):
+            retry("--fail", str(payout))
+    Payout.objects.update(lease_until=clock.now())
+    payouts.sweep(now=clock.now())
+    assert (state(payout), purse_of(payout.worker)) == (("REQUESTED", "", "DEAD"), (0, 1000))
+    assert not TestBankEntry.objects.exists()
+    retry("--fail", str(payout))
+    assert (state(payout), purse_of(payout.worker)) == (("FAILED", "given_up", "DONE"), (1000, 0))
