@@ -1,6 +1,7 @@
 """What a caller may take of a process: a body of so many bytes, so many requests, and all threads but those kept for money."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from django.conf import settings
@@ -47,13 +48,23 @@ def threads_for_money(get_response: GetResponse) -> GetResponse:
     """Keep a quarter of a web process's threads for vital requests; what finds the others taken is told to come again.
 
     Whoever is refused costs next to nothing, so a queue of such requests is gone before a vital one behind it has waited long.
+    Of one key so many requests at once are vital as fill half of what is kept, its others are like anybody's: one that sends its
+    bodies slowly can't hold all that is kept. Who has several keys can; only a proxy that waits for whole bodies prevents that.
     Only a web server that says how many threads it has sheds anything.
     """
-    others = threading.Semaphore(max(1, settings.WEB_THREADS * 3 // 4))
+    most_of_others = max(1, settings.WEB_THREADS * 3 // 4)
+    others = threading.Semaphore(most_of_others)
+    vital = _Places(max(1, (settings.WEB_THREADS - most_of_others) // 2))
 
     def handle(request: HttpRequest) -> HttpResponse:
-        if settings.WEB_THREADS == 0 or request.path in _NEVER_SHED or is_vital(request):
+        if settings.WEB_THREADS == 0 or request.path in _NEVER_SHED:
             return get_response(request)
+        name = str(request.META.get("HTTP_AUTHORIZATION", ""))
+        if is_vital(request) and vital.take(name):
+            try:
+                return get_response(request)
+            finally:
+                vital.give_back(name)
         if not others.acquire(blocking=False):
             return problems.refuse(request, problems.Overloaded("The market is busy; money is moved first."))
         try:
@@ -62,6 +73,27 @@ def threads_for_money(get_response: GetResponse) -> GetResponse:
             others.release()
 
     return handle
+
+
+class _Places:
+    """So many places of each name; names without one taken are not remembered."""
+
+    def __init__(self, of_each: int) -> None:
+        self._of_each = of_each
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, name: str) -> bool:
+        with self._lock:
+            is_free = self._taken[name] < self._of_each
+            self._taken[name] += is_free
+            return is_free
+
+    def give_back(self, name: str) -> None:
+        with self._lock:
+            self._taken[name] -= 1
+            if not self._taken[name]:
+                del self._taken[name]
 
 
 def is_vital(request: HttpRequest) -> bool:

@@ -64,10 +64,12 @@ async def _outcome(reader: asyncio.StreamReader) -> str:
     return f"{status} without retry-after" if status in _TOO_BUSY and "\r\nretry-after:" not in head else str(status)
 
 
-async def hold(port: int, *, address: str, path: str, connections: int) -> list[asyncio.StreamWriter]:
-    """Begin to send as many forms as there are connections, and never end them."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={'a' * 32}\r\nContent-Length: 1000\r\n"
-    kind = "Content-Type: application/x-www-form-urlencoded\r\n\r\ncode="
+async def hold(port: int, *, address: str, path: str, connections: int, secret: str = "") -> list[asyncio.StreamWriter]:
+    """Begin to send as many forms as there are connections, or with a key as many JSON bodies, and never end them."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    kind = f"Cookie: csrftoken={'a' * 32}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\ncode="
+    if secret:
+        kind = f"Authorization: Bearer {secret}\r\nIdempotency-Key: slow\r\nContent-Type: application/json\r\n\r\n{{"
     held = []
     for _ in range(connections):
         _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))

@@ -56,8 +56,10 @@ def overload(
             mover.move(port, wanted[: rounds // 2])
             seen = json.loads(tell("enough"))
             _judge(report, seen, windows=int(time.time() // rates.WINDOW_S) - int(began_s // rates.WINDOW_S) + 1)
-        held = {"address": _address(random_), "path": "/recover", "connections": SLOW_CONNECTIONS}
-        assert tell(json.dumps({"hold": held})) == "holding"
+        # As a stranger who fills in a form, and as an agent who moves money.
+        for path, secret in (("/recover", ""), ("/v1/deposits", cast.agent_key())):
+            held = {"address": _address(random_), "path": path, "connections": SLOW_CONNECTIONS, "secret": secret}
+            assert tell(json.dumps({"hold": held})) == "holding"
         _wait_until_busy(port)
         mover.move(port, wanted[rounds // 2 if times_the_limit else 0 :])
     mover.sum_up()

@@ -69,9 +69,10 @@ class Busy:
         self._threads: list[threading.Thread] = []
         self.answer = bounds.threads_for_money(self._work)
 
-    def occupy(self, path: str) -> None:
-        """Send a request that stays."""
-        thread = threading.Thread(target=self.answer, args=[make.get(path, headers={"Prefer": "wait"})])
+    def occupy(self, path: str, *, key: str = "") -> None:
+        """Send a request that stays; with a key it is one that moves money."""
+        request = make.post(path, headers={"Prefer": "wait", "Authorization": key}) if key else make.get(path, headers={"Prefer": "wait"})
+        thread = threading.Thread(target=self.answer, args=[request])
         thread.start()
         self._threads.append(thread)
         assert self.is_inside.acquire(timeout=60)
@@ -107,6 +108,18 @@ def test_keeps_a_quarter_of_the_threads_for_money(busy: Busy) -> None:
     assert busy.answer(make.get("/healthz")).status_code == 200
     busy.empty()
     assert busy.answer(make.get("/v1/balance")).status_code == 200
+
+
+def test_one_key_does_not_hold_all_that_is_kept_for_money(settings: object) -> None:
+    """Sixteen threads, four of them kept: two for one key at most, and twelve of everybody's."""
+    settings.WEB_THREADS = 16  # type: ignore[attr-defined]
+    busy = Busy()
+    for _ in range(2 + 12):
+        busy.occupy("/v1/payouts", key="Bearer slow")
+    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer slow"})).status_code == 503
+    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer other"})).status_code == 200
+    busy.empty()
+    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer slow"})).status_code == 200
 
 
 def test_gives_a_thread_back_when_a_view_fails(settings: object) -> None:
