@@ -1,7 +1,6 @@
 """What holds for every test: the cast, books that add up, statuses that follow their edges, and files of its own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -21,12 +20,6 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("suite")
     config.addinivalue_line("markers", "broken_books: breaks the ledger on purpose, so the audit after it is left out")
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the fault campaigns to whoever names them: their small runs take longer than all other tests together."""
-    is_asked_for = any("faults" in Path(argument.partition("::")[0]).parts for argument in config.args)
-    return True if collection_path.name == "faults" and not is_asked_for else None
 
 
 @pytest.fixture(scope="session")
