@@ -20,7 +20,7 @@ from typing import LiteralString
 
 import psycopg
 
-from market.config.supervisor import children, credentials, folders, identity, postgres
+from market.config.supervisor import children, credentials, folders, postgres
 from tests.faults import acknowledged, campaign, customers, servers
 
 # The market's own: `verification.pipeline`, `market.payments.payouts`, `gpu_workers.leasing`.
@@ -189,35 +189,17 @@ def commands(heading: str) -> str:
 @contextlib.contextmanager
 def open_place(options: servers.Options) -> Iterator[tuple[Place, list[servers.ClientKeys]]]:
     """Open a whole market in a folder of its own, and end it with all that it left."""
-    with _throwaway() as folder:
-        place = Place(folder, servers.Market(folder, options))
-        try:
-            yield place, place.market.open()
-        finally:
-            place.market.close()
+    with servers.throwaway_folder() as folder, servers.market_in(folder, options) as market:
+        yield Place(folder, market), market.open()
 
 
 @contextlib.contextmanager
 def second_place(like: Place) -> Iterator[Place]:
     """Give an empty folder beside, with the same secrets, and no process yet."""
-    with _throwaway() as folder:
+    with servers.throwaway_folder() as folder:
         shutil.copy2(like.folder.secrets_file, folder.secrets_file)
-        place = Place(folder, servers.Market(folder, servers.Options(clients=0)))
-        try:
-            yield place
-        finally:
-            place.market.close()
-
-
-@contextlib.contextmanager
-def _throwaway() -> Iterator[folders.DataFolder]:
-    folder = folders.throwaway(service_identity=identity.for_services())
-    folder.open()
-    try:
-        yield folder
-    finally:
-        folder.close()
-        folder.remove()
+        with servers.market_in(folder, servers.Options(clients=0)) as market:
+            yield Place(folder, market)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -221,16 +221,31 @@ class Market:
 @contextlib.contextmanager
 def open_market(options: Options) -> Iterator[tuple[Market, list[ClientKeys]]]:
     """Open a market in a folder of its own and end it with all that it left."""
-    folder = folders.throwaway(service_identity=identity.for_services())
-    folder.open()
+    with throwaway_folder() as folder, market_in(folder, options) as market:
+        yield market, market.open()
+
+
+@contextlib.contextmanager
+def market_in(folder: folders.DataFolder, options: Options) -> Iterator[Market]:
+    """Give a market in a folder, with no process yet, and end what was started of it."""
     with listener.listen() as hooks:
         market = Market(folder, options, hooks)
         try:
-            yield market, market.open()
+            yield market
         finally:
             market.close()
-            folder.close()
-            folder.remove()
+
+
+@contextlib.contextmanager
+def throwaway_folder() -> Iterator[folders.DataFolder]:
+    """Give an empty folder that goes with all that is in it."""
+    folder = folders.throwaway(service_identity=identity.for_services())
+    folder.open()
+    try:
+        yield folder
+    finally:
+        folder.close()
+        folder.remove()
 
 
 def children_of(parent: int) -> list[int]:
