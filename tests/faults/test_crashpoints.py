@@ -30,7 +30,8 @@ def test_ends_as_without_a_crash_wherever_the_process_ends() -> None:
 def test_every_point_of_holding_the_money() -> None:
     report = crashing.run(seed=1, names=["fund"])
     assert report.violations == []
-    assert int(report.figures["points"]) > 40
+    # Before and after each of some twenty statements.
+    assert int(report.figures["points"]) >= 40
 
 
 def capture_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
