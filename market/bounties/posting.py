@@ -141,6 +141,9 @@ def post(
     draft = _draft(agent=agent, key=key, terms_input=terms_input, offer_input=offer_input, now=now)
     with retrying.part():
         bounty = _write(agent, key, draft, now)
+        status = Bounty.Status.SCREENED if draft.policy.is_allowed else Bounty.Status.BLOCKED
+        Bounty.objects.filter(pk=bounty.pk, status=Bounty.Status.DRAFT).update(status=status)
+        bounty.status = status
         word = "screened" if draft.policy.is_allowed else "blocked"
         news.tell_of_bounty(bounty, type=f"bounty.{word}", actor="agent", policy_codes=list(draft.policy.codes))
     return bounty
@@ -265,8 +268,6 @@ def _write(agent: Agent, key: ApiKey, draft: _Draft, now: datetime.datetime) -> 
         posted_with=key,
         mode=agent.mode,
         task=task,
-        # Screened before it was written: nobody ever sees it as a draft.
-        status=Bounty.Status.SCREENED if draft.policy.is_allowed else Bounty.Status.BLOCKED,
         slot_count=price.slot_count,
         policy_version=draft.policy.version,
         policy_codes=list(draft.policy.codes),

@@ -42,6 +42,6 @@ def test_post_and_cancel_ask_as_often_for_many_slots_as_for_one(agent: Agent, sl
     caller = used_before(agent)
     body = {**bodies.bounty(), "slots": slots, "reward": {"amount": "1.00", "currency": "USD"}}
     answers: list[str] = []
-    assert statements(lambda: answers.append(caller.post("bounties", body).ok(201)["id"])) <= 22
+    assert statements(lambda: answers.append(caller.post("bounties", body).ok(201)["id"])) <= 23
     assert statements(lambda: caller.post(f"bounties/{answers[0]}/cancel", {}).ok()) <= 20
     assert caller.get(f"bounties/{answers[0]}").ok()["held"]["held"]["amount"] == "0.00"
