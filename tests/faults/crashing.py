@@ -172,6 +172,9 @@ def _crash(proof: _Proof, point: Point, report: campaign.Report) -> None:
         try:
             answer = proof.request()
             _sweep(proof.path)
+            if proof.path.is_asked_later:
+                proof.request()
+                _sweep(proof.path)
         except Exception as error:
             report.violations.append(f"{proof.path.name}: {point}: the repeat raised {type(error).__name__}: {error}")
         else:
@@ -180,7 +183,7 @@ def _crash(proof: _Proof, point: Point, report: campaign.Report) -> None:
 
 
 def _wrong(proof: _Proof, answer: str) -> list[str]:
-    lines = states.differences(_end_of(proof), proof.end) if proof.path.has_one_end else []
+    lines = states.differences(_end_of(proof), proof.end)
     if _plain(proof, answer) != _plain(proof, proof.answer):
         lines.append(f"the repeat answered {answer}, not {proof.answer}")
     return lines + _broken()

@@ -7,8 +7,6 @@ import json
 import uuid
 from collections.abc import Callable
 
-from django.db import transaction
-
 from market.accounts import idempotency
 from market.accounts.models import Agent, User
 from market.bounties import cancellation, claiming, disputes, funding, improving, maturing, reviewing, settlement, submitting
@@ -60,16 +58,16 @@ class Path:
     name: str
     begin: Begin
     at: datetime.datetime = NOW
-    # False where a crash may decide between two good ends: then the promises alone are looked at.
-    has_one_end: bool = True
+    # True where a person asks, and asks once more when what a crash left behind has come to rest.
+    is_asked_later: bool = False
 
 
 PATHS: dict[str, Path] = {}
 
 
-def _path(name: str, *, at: datetime.datetime = NOW, has_one_end: bool = True) -> Callable[[Begin], Begin]:
+def _path(name: str, *, at: datetime.datetime = NOW, is_asked_later: bool = False) -> Callable[[Begin], Begin]:
     def keep(begin: Begin) -> Begin:
-        PATHS[name] = Path(name, begin, at, has_one_end)
+        PATHS[name] = Path(name, begin, at, is_asked_later)
         return begin
 
     return keep
@@ -88,8 +86,7 @@ def _once(cast: Cast, name: str, effect: Callable[[], object]) -> Request:
     asked = idempotency.Asked(f"key:{people.key_of(cast.agent).pk}", name, f"POST /{name}", hashlib.sha256(name.encode()).hexdigest())
 
     def answer() -> idempotency.Answer:
-        with transaction.atomic():
-            return idempotency.Answer(200, json.dumps(str(effect())))
+        return idempotency.Answer(200, json.dumps(str(effect())))
 
     return lambda: idempotency.once(asked, answer).body
 
@@ -483,8 +480,8 @@ def _given_up(*, is_to_fail: bool) -> Begin:
 
 
 _path("take a payout up again")(_given_up(is_to_fail=False))
-# Cut off after it was taken up again, it is a payout like any other, and is sent: the operator reads that it is under way.
-_path("fail a payout that was given up", has_one_end=False)(_given_up(is_to_fail=True))
+# Cut off after it was taken up, it is under way as long as its lease lasts, and is then given up again.
+_path("fail a payout that was given up", is_asked_later=True)(_given_up(is_to_fail=True))
 
 
 @_path("tell a webhook")
