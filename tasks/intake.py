@@ -60,12 +60,21 @@ def limit_self() -> None:
 
 def limit_processes(raw: bytes) -> None:
     """Start no thread or process from now on, for good, unless the file's decoder needs one."""
-    if not _is_heif(raw):
+    if media_type_of(raw) != "image/heif":
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _is_heif(raw: bytes) -> bool:
-    return raw[4:8] == b"ftyp" and raw[8:12] in _HEIF_BRANDS
+def media_type_of(raw: bytes) -> str:
+    """Return which of our media types a file's first bytes are of; empty for any other. The decoder and its limits go by this alone."""
+    if raw.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
+        return "image/webp"
+    if raw[4:8] == b"ftyp" and raw[8:12] in _HEIF_BRANDS:
+        return "image/heif"
+    return ""
 
 
 # How EXIF's orientation 2..8 is undone (EXIF 2.32, tag 0x0112).
@@ -97,7 +106,8 @@ def open_photo(raw: bytes) -> tuple[Image.Image, str]:
         Refused: ``not_a_photo``, ``animated``, ``too_many_pixels``, ``too_small``, ``damaged``.
     """
     try:
-        photo, media_type = _open_by_content(raw)
+        media_type = media_type_of(raw)
+        photo = _open(raw, media_type)
     except (Refused, MemoryError):
         raise
     except Exception as unreadable:
@@ -112,28 +122,28 @@ def open_photo(raw: bytes) -> tuple[Image.Image, str]:
     return photo, media_type
 
 
-def _open_by_content(raw: bytes) -> tuple[Image.Image, str]:
-    if raw.startswith(b"\xff\xd8\xff"):
+def _open(raw: bytes, media_type: str) -> Image.Image:
+    if media_type == "image/jpeg":
         from PIL import JpegImagePlugin
 
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(raw)), "image/jpeg"
-    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(raw))
+    if media_type == "image/png":
         from PIL import PngImagePlugin
 
-        return PngImagePlugin.PngImageFile(io.BytesIO(raw)), "image/png"
-    if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
+        return PngImagePlugin.PngImageFile(io.BytesIO(raw))
+    if media_type == "image/webp":
         from PIL import WebPImagePlugin
 
         _refuse_large_webp(raw)
-        return WebPImagePlugin.WebPImageFile(io.BytesIO(raw)), "image/webp"
-    if _is_heif(raw):
+        return WebPImagePlugin.WebPImageFile(io.BytesIO(raw))
+    if media_type == "image/heif":
         import pillow_heif
 
         pillow_heif.options.DECODE_THREADS = 1
         pillow_heif.options.THUMBNAILS = False
         pillow_heif.options.DEPTH_IMAGES = False
         pillow_heif.options.AUX_IMAGES = False
-        return pillow_heif.HeifImageFile(io.BytesIO(raw)), "image/heif"  # type: ignore[no-untyped-call]
+        return pillow_heif.HeifImageFile(io.BytesIO(raw))  # type: ignore[no-untyped-call]
     raise Refused("not_a_photo")
 
 

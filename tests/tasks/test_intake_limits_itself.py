@@ -107,7 +107,14 @@ except BlockingIOError:
 
 
 @pytest.mark.parametrize(
-    ("head", "outcome"), [(b"\xff\xd8\xff", "refused"), (b"RIFF\0\0\0\0WEBP", "refused"), (b"\0\0\0\x18ftypheic", "started")]
+    ("head", "outcome"),
+    [
+        (b"\xff\xd8\xff", "refused"),
+        (b"RIFF\0\0\0\0WEBP", "refused"),
+        (b"\0\0\0\x18ftypheic", "started"),
+        # A JPEG whose first segment has the length 0x6674 and reads like HEIF's.
+        (b"\xff\xd8\xff\xe0ftypheic", "refused"),
+    ],
 )
 def test_starts_no_process_that_could_outlive_it(head: bytes, outcome: str) -> None:
     """HEIF's decoder needs a thread: the kernel has no limit for processes alone."""
@@ -121,7 +128,8 @@ def test_ends_with_its_parent(tmp_path: Path) -> None:
         "import runpy, sys, time\n"
         f"runpy.run_path({intake.__file__!r})['limit_self']()\n"
         "sys.stdout.write('ready'), sys.stdout.flush()\n"
-        "time.sleep(600)\n"
+        "time.sleep(30)\n"
+        "sys.stdout.write('outlived')\n"
     )
     parent = f"import subprocess, sys\nsubprocess.run([sys.executable, {str(tmp_path / 'waits.py')!r}], start_new_session=True)"
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as killed:
