@@ -59,7 +59,7 @@ def threads_for_money(get_response: GetResponse) -> GetResponse:
     def handle(request: HttpRequest) -> HttpResponse:
         if settings.WEB_THREADS == 0 or request.path in _NEVER_SHED:
             return get_response(request)
-        name = str(request.META.get("HTTP_AUTHORIZATION", ""))
+        name = rates.digest_of(request) or ""
         if is_vital(request) and vital.take(name):
             try:
                 return get_response(request)

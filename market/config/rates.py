@@ -62,7 +62,7 @@ class Bucket:
 
 def wait_s_of(request: HttpRequest) -> float | None:
     """Count a request; return None if it may pass, else the seconds until its window ends."""
-    digest = _digest_of(request)
+    digest = digest_of(request)
     if digest is not None and not _is_known(digest):
         refused = _refused_keys(request)
         if _used(refused) >= refused.most:
@@ -73,7 +73,7 @@ def wait_s_of(request: HttpRequest) -> float | None:
 
 def note(request: HttpRequest, response: HttpResponse) -> None:
     """Remember whether the request's key was accepted."""
-    digest = _digest_of(request)
+    digest = digest_of(request)
     if digest is None:
         return
     if response.status_code == 401:
@@ -107,7 +107,7 @@ def _secret_of(request: HttpRequest) -> str:
     return secret.strip() if word.lower() == "bearer" else ""
 
 
-def _digest_of(request: HttpRequest) -> str | None:
+def digest_of(request: HttpRequest) -> str | None:
     """Name the key that was sent, without looking for it; None if none was sent that could be one of ours."""
     if not request.path.startswith(problems.PREFIX):
         return None

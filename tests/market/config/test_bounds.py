@@ -1,5 +1,6 @@
 """Bodies no route would take are refused unread, and a busy process keeps threads for money."""
 
+import itertools
 import threading
 
 import pytest
@@ -114,12 +115,15 @@ def test_one_key_does_not_hold_all_that_is_kept_for_money(settings: object) -> N
     """Sixteen threads, four of them kept: two for one key at most, and twelve of everybody's."""
     settings.WEB_THREADS = 16  # type: ignore[attr-defined]
     busy = Busy()
+    slow, other = (f"test_worker_{letter * 43}" for letter in "so")
+    spellings = itertools.cycle([f"Bearer {slow}", f"bearer {slow}", f"BEARER  {slow} "])
     for _ in range(2 + 12):
-        busy.occupy("/v1/payouts", key="Bearer slow")
-    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer slow"})).status_code == 503
-    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer other"})).status_code == 200
+        busy.occupy("/v1/payouts", key=next(spellings))
+    for spelling in itertools.islice(spellings, 3):
+        assert busy.answer(make.post("/v1/payouts", headers={"Authorization": spelling})).status_code == 503
+    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": f"Bearer {other}"})).status_code == 200
     busy.empty()
-    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": "Bearer slow"})).status_code == 200
+    assert busy.answer(make.post("/v1/payouts", headers={"Authorization": next(spellings)})).status_code == 200
 
 
 def test_gives_a_thread_back_when_a_view_fails(settings: object) -> None:
