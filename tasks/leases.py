@@ -90,6 +90,14 @@ class LeasedQuerySet(models.QuerySet[_Row]):
         available_at = Now() + datetime.timedelta(seconds=delay_s)
         self._change(pk, token, lease_state=LeaseState.READY, lease_until=None, lease_holder="", available_at=available_at, **fields)
 
+    def give_up(self, *, pk: object, token: int) -> None:
+        """Mark the row dead: nobody gets it again until somebody makes it ready.
+
+        Raises:
+            StaleLease: the row was handed to another holder, finished or given back.
+        """
+        self._change(pk, token, lease_state=LeaseState.DEAD, lease_until=None, lease_holder="")
+
     def sweep(self, *, max_attempts: int, delay_s: Callable[[int], float] | float = 0) -> int:
         """Take back every row whose lease has ended: ready again, or dead after ``max_attempts``; return how many.
 

@@ -100,7 +100,7 @@ def worker_of(request: Request) -> WorkerProfile:
         NotAWorker: its user has no worker's profile of the key's mode.
     """
     key = key_of(request)
-    # Read along with the key. What counts, a use case reads again under its lock.
+    # Read along with the key, before the body came: a use case reads again what may have changed since and counts for money.
     worker: WorkerProfile | None = getattr(key.user, "worker_profile", None)
     if worker is None or worker.mode != key.mode:
         raise problems.NotAWorker(f"The owner of this key is not a worker in {key.mode} mode.")

@@ -66,6 +66,8 @@ def request(*, worker: WorkerProfile, mode: str, destination: str, amount: Money
     provider.check_counterpart(destination)
     if not amount.amount_minor:
         raise NothingPayable("A payout is at least one minor unit of its currency.")
+    # As it is now: the request's worker was read along with his key, before his body came.
+    worker.refresh_from_db(fields=["country"])
     decision = countries.decide(worker.country, "payout")
     if not decision.is_allowed:
         raise PayoutDenied(worker, decision.codes)
@@ -114,7 +116,7 @@ def retry_given_up(*, payout_id: uuid.UUID, holder: str, is_to_fail: bool = Fals
     Raises:
         NotGivenUp: it is under way, or it has ended.
         providers.base.OutcomeUnknown: only with ``is_to_fail``: the provider does not say whether he has it; nothing moved, and
-            it is tried again like any other.
+            it stays given up.
     """
     with transaction.atomic():
         given_up = Payout.objects.filter(pk=payout_id, status=Payout.Status.REQUESTED, lease_state=leases.LeaseState.DEAD)
@@ -172,7 +174,8 @@ def _fail_unless_found(payout: Payout, now: datetime.datetime) -> None:
     try:
         found = registry.named(payout.provider).find(key=notices.key_of(payout))
     except base.OutcomeUnknown:
-        _give_back(payout)
+        # Sent later, it would be what the operator wanted failed.
+        Payout.objects.give_up(pk=payout.pk, token=payout.token)
         raise
     _finish(payout, provider_ref=found or "", failure="" if found else GIVEN_UP, now=now)
 

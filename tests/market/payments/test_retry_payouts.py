@@ -102,7 +102,10 @@ def test_learns_nothing_from_a_silent_bank_and_moves_nothing(monkeypatch: pytest
         silence.setattr("market.payments.providers.test_money.Bank.find", silent)
         with pytest.raises(ExceptionGroup):
             retry("--fail")
-    assert (state(payout), purse_of(payout.worker)) == (("REQUESTED", "", "READY"), (0, 1000))
+    payouts.sweep(now=clock.now())
+    assert (state(payout), purse_of(payout.worker)) == (("REQUESTED", "", "DEAD"), (0, 1000))
+    retry("--fail", str(payout))
+    assert (state(payout), purse_of(payout.worker)) == (("FAILED", "given_up", "DONE"), (1000, 0))
 
 
 def test_does_not_send_what_he_wanted_failed_when_he_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
