@@ -2,6 +2,7 @@
 
 from typing import TypeVar, cast
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
 from django.db.models import sql
 
@@ -13,7 +14,10 @@ def update(rows: models.QuerySet[_Row], **fields: object) -> list[_Row]:
     query = cast(sql.UpdateQuery, rows.query.chain(sql.UpdateQuery))
     query.add_update_values(fields)
     query.clear_ordering(force=True)
-    statement, params = query.get_compiler(using=rows.db).as_sql()
+    try:
+        statement, params = query.get_compiler(using=rows.db).as_sql()
+    except EmptyResultSet:
+        return []  # The filter lets nothing pass.
     # The columns by their names: a filter on another table would bring its columns along.
     table = connections[rows.db].ops.quote_name(rows.model._meta.db_table)
     return list(rows.model._default_manager.using(rows.db).raw(f"{statement} RETURNING {table}.*", params))

@@ -89,9 +89,9 @@ def _give_back(bounty: Bounty, unused: list[Hold], now: datetime.datetime) -> No
     if not unused:
         return
     if bounty.closed_because == Bounty.ClosedBecause.EXPIRED:
-        holds.expire_all(unused=unused, now=now)
+        holds.expire(unused=unused, now=now)
     else:
-        holds.void_all(unused=unused, now=now)
+        holds.void(unused=unused, now=now)
 
 
 def _unlist(bounty: Bounty) -> None:

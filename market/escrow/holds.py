@@ -147,33 +147,21 @@ def capture_part(*, hold: Hold, parts: Sequence[Part], effect: str, now: datetim
     return hold
 
 
-def void(*, hold: Hold, now: datetime.datetime) -> Hold:
-    """End a hold that is not needed; what is left goes back to the agent. A voided hold is returned as it is.
+def void(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
+    """End holds that are not needed, all or none; what is left goes back to the agent. A voided hold stays as it is.
 
     Raises:
-        HoldEnded: captured or expired before.
+        HoldEnded: one was captured or expired before; nothing moved.
     """
-    _end([hold], Status.VOIDED, now)
-    return hold
-
-
-def void_all(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
-    """Void several holds with one statement and one batch of transfers, all or none; see `void`."""
     _end(unused, Status.VOIDED, now)
 
 
-def expire(*, hold: Hold, now: datetime.datetime) -> Hold:
-    """End a hold whose time is over; what is left goes back to the agent. An expired hold is returned as it is.
+def expire(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
+    """End holds whose time is over, all or none; what is left goes back to the agent. An expired hold stays as it is.
 
     Raises:
-        HoldEnded: captured or voided before.
+        HoldEnded: one was captured or voided before; nothing moved.
     """
-    _end([hold], Status.EXPIRED, now)
-    return hold
-
-
-def expire_all(*, unused: Sequence[Hold], now: datetime.datetime) -> None:
-    """Expire several holds with one statement and one batch of transfers, all or none; see `expire`."""
     _end(unused, Status.EXPIRED, now)
 
 

@@ -179,9 +179,9 @@ def _place(deed: Deed, purse: int, minor: int, recent: _Recent) -> None:
 
 def _end(deed: Deed, hold: Hold, payee: str, chance: random.Random) -> None:
     mine = Hold.objects.get(pk=hold.pk)
-    steps: list[Callable[[], Hold]] = [
-        functools.partial(holds.void, hold=mine, now=deed.moment),
-        functools.partial(holds.expire, hold=mine, now=deed.moment),
+    steps: list[Callable[[], object]] = [
+        functools.partial(holds.void, unused=[mine], now=deed.moment),
+        functools.partial(holds.expire, unused=[mine], now=deed.moment),
     ]
     if mine.amount_minor > 1:
         parts = [holds.Part(payee, mine.amount_minor // 2, "reward"), holds.Part(books.FEES, mine.amount_minor // 4, "platform_fee")]

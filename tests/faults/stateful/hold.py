@@ -211,29 +211,16 @@ class HoldMachine(running.Machine):
         self._capture(number, is_stale, is_part, effect, amounts or [0])
 
     @precondition(lambda self: self.model.holds)
-    @rule(which=st.integers(0, 8), is_stale=st.booleans(), status=st.sampled_from([Status.VOIDED, Status.EXPIRED]))
-    def end(self, which: int, is_stale: bool, status: str) -> None:
-        place, hold = self._pick(which)
-        step = holds.void if status == Status.VOIDED else holds.expire
-        ended = self.attempt(
-            lambda: step(hold=self._row(place, is_stale), now=self.now),
-            refusal=None if hold.status in (Status.HELD, status) else holds.HoldEnded,
-        )
-        if hold.status == Status.HELD:
-            self.model.end(place, status, self.now)
-        assert ended is None or ended.status == hold.status
-
-    @precondition(lambda self: self.model.holds)
     @rule(
         which=st.lists(st.integers(0, 8), min_size=1, max_size=4),
         is_stale=st.booleans(),
         status=st.sampled_from([Status.VOIDED, Status.EXPIRED]),
     )
-    def end_several(self, which: list[int], is_stale: bool, status: str) -> None:
-        """End some holds at once, of one bounty or of several."""
+    def end(self, which: list[int], is_stale: bool, status: str) -> None:
+        """End one hold, or some at once, of one bounty or of several."""
         picked = dict(self._pick(each) for each in which)
         rows = [self._row(place, is_stale) for place in picked]
-        step = holds.void_all if status == Status.VOIDED else holds.expire_all
+        step = holds.void if status == Status.VOIDED else holds.expire
         are_endable = all(hold.status in (Status.HELD, status) for hold in picked.values())
         self.attempt(lambda: step(unused=rows, now=self.now), refusal=None if are_endable else holds.HoldEnded)
         if not are_endable:

@@ -80,7 +80,7 @@ def test_place_again_returns_the_same_holds() -> None:
 
 def test_place_again_after_the_end_returns_the_ended_hold() -> None:
     [hold] = place(300)
-    holds.void(hold=hold, now=clock.now())
+    holds.void(unused=[hold], now=clock.now())
     assert [found.status for found in place(300)] == ["VOIDED"]
     assert money_now() == (1000, 0, 0, 0)
 
@@ -145,15 +145,17 @@ def test_capture_that_pays_nobody_is_a_bug() -> None:
 
 def test_void_gives_everything_back_once() -> None:
     hold, _ = place(300, 100)
-    assert holds.void(hold=hold, now=clock.now()).status == "VOIDED"
-    assert holds.void(hold=hold, now=clock.now()).returned_minor == 300
+    for _ in range(2):
+        holds.void(unused=[hold], now=clock.now())
+        assert (hold.status, hold.returned_minor) == ("VOIDED", 300)
     assert money_now() == (900, 100, 0, 0)
 
 
 def test_expire_gives_everything_back_once() -> None:
     [hold] = place(300)
-    assert holds.expire(hold=hold, now=clock.now()).status == "EXPIRED"
-    assert holds.expire(hold=hold, now=clock.now()).status == "EXPIRED"
+    for _ in range(2):
+        holds.expire(unused=[hold], now=clock.now())
+        assert hold.status == "EXPIRED"
     assert money_now() == (1000, 0, 0, 0)
 
 
@@ -161,8 +163,8 @@ def test_ended_hold_ends_no_other_way() -> None:
     captured, voided, expired = place(100, 200, 300)
     now = clock.now()
     holds.capture(hold=captured, parts=pay(100, 0), effect="set_1", now=now)
-    holds.void(hold=voided, now=now)
-    holds.expire(hold=expired, now=now)
+    holds.void(unused=[voided], now=now)
+    holds.expire(unused=[expired], now=now)
     attempts = [
         (captured, holds.void),
         (captured, holds.expire),
@@ -171,7 +173,7 @@ def test_ended_hold_ends_no_other_way() -> None:
     ]
     for hold, end in attempts:
         with pytest.raises(holds.HoldEnded):
-            end(hold=hold, now=now)
+            end(unused=[hold], now=now)
     for hold in (voided, expired):
         with pytest.raises(holds.HoldEnded):
             holds.capture(hold=hold, parts=pay(1, 0), effect="set_2", now=now)
@@ -182,16 +184,16 @@ def test_ended_hold_ends_no_other_way() -> None:
     assert money_now() == (900, 0, 100, 0)
 
 
-@pytest.mark.parametrize(("end_all", "status"), [(holds.void_all, "VOIDED"), (holds.expire_all, "EXPIRED")])
-def test_several_holds_end_at_once_and_once(end_all: Callable[..., None], status: str) -> None:
+@pytest.mark.parametrize(("end", "status"), [(holds.void, "VOIDED"), (holds.expire, "EXPIRED")])
+def test_several_holds_end_at_once_and_once(end: Callable[..., None], status: str) -> None:
     first, second, third, reserve = place(100, 200, 300, reserve=50)
     holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_1", now=clock.now())
     # One of them was read before it was paid from, and one has ended the same way.
     stale = Hold.objects.get(pk=reserve.pk)
     stale.captured_minor = 0
-    (holds.void if status == "VOIDED" else holds.expire)(hold=second, now=clock.now())
+    end(unused=[second], now=clock.now())
     for _ in range(2):
-        end_all(unused=[stale, Hold.objects.get(pk=second.pk), first], now=clock.now())
+        end(unused=[stale, Hold.objects.get(pk=second.pk), first], now=clock.now())
         assert (stale.status, stale.captured_minor, stale.returned_minor) == (status, 20, 30)
         assert (first.status, first.returned_minor) == (status, 100)
         assert money_now() == (680, 300, 20, 0)
@@ -199,12 +201,12 @@ def test_several_holds_end_at_once_and_once(end_all: Callable[..., None], status
     assert queries.check_bounty(BOUNTY) == []
 
 
-@pytest.mark.parametrize("end_all", [holds.void_all, holds.expire_all])
-def test_none_of_several_ends_where_one_was_captured(end_all: Callable[..., None]) -> None:
+@pytest.mark.parametrize("end", [holds.void, holds.expire])
+def test_none_of_several_ends_where_one_was_captured(end: Callable[..., None]) -> None:
     first, second, third = place(100, 200, 300)
     holds.capture(hold=Hold.objects.get(pk=second.pk), parts=pay(150, 0), effect="set_1", now=clock.now())
     with pytest.raises(holds.HoldEnded):
-        end_all(unused=[first, second, third], now=clock.now())
+        end(unused=[first, second, third], now=clock.now())
     assert list(Hold.objects.order_by("slot_number").values_list("status", flat=True)) == ["HELD", "CAPTURED", "HELD"]
     assert money_now() == (450, 400, 150, 0)
 
@@ -217,7 +219,8 @@ def test_reserve_is_paid_out_part_by_part() -> None:
     with pytest.raises(holds.NotEnoughHeld):
         holds.capture_part(hold=reserve, parts=pay(20, 0), effect="set_3", now=clock.now())
     assert money_now() == (850, 110, 40, 0)
-    assert holds.void(hold=reserve, now=clock.now()).returned_minor == 10
+    holds.void(unused=[reserve], now=clock.now())
+    assert reserve.returned_minor == 10
     assert money_now() == (860, 100, 40, 0)
     assert queries.totals(BOUNTY) == queries.Totals(150, 40, 10, 100)
 
@@ -231,7 +234,7 @@ def test_used_up_reserve_has_ended() -> None:
     # The last part again is a repeat, not a fault.
     holds.capture_part(hold=reserve, parts=pay(25, 0), effect="set_2", now=clock.now())
     with pytest.raises(holds.HoldEnded):
-        holds.void(hold=reserve, now=clock.now())
+        holds.void(unused=[reserve], now=clock.now())
     assert money_now() == (850, 100, 50, 0)
 
 
@@ -307,7 +310,7 @@ def test_crash_after_a_step_takes_it_back(step: str) -> None:
             elif step == "raise":
                 holds.raise_to(hold=hold, amount_minor=400, now=clock.now())
             else:
-                getattr(holds, step)(hold=hold, now=clock.now())
+                getattr(holds, step)(unused=[hold], now=clock.now())
             raise InterruptedError
 
     with pytest.raises(InterruptedError):

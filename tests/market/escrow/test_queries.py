@@ -41,7 +41,7 @@ def test_unfunded_bounty_has_zeros() -> None:
 
 def test_honest_bounty_has_no_difference(held: list[Hold]) -> None:
     holds.capture(hold=held[0], parts=[holds.Part(FEES, 60, "platform_fee")], effect="set_1", now=clock.now())
-    holds.void(hold=held[1], now=clock.now())
+    holds.void(unused=[held[1]], now=clock.now())
     holds.capture_part(hold=held[2], parts=[holds.Part(FEES, 5, "platform_fee")], effect="set_2", now=clock.now())
     assert queries.totals(BOUNTY) == queries.Totals(350, 65, 240, 45)
     assert queries.held_for_agent(AGENT) == {"USD": 395}

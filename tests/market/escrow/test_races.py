@@ -1,6 +1,7 @@
 import copy
 import functools
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -42,8 +43,14 @@ def capture_part(hold: Hold, minor: int, effect: str) -> functools.partial[Hold]
     return functools.partial(holds.capture_part, hold=Hold.objects.get(pk=hold.pk), parts=parts, effect=effect, now=clock.now())
 
 
-def end(step: str, hold: Hold) -> functools.partial[Hold]:
-    return functools.partial(getattr(holds, step), hold=Hold.objects.get(pk=hold.pk), now=clock.now())
+def end(step: str, hold: Hold) -> Callable[[], Hold]:
+    read = Hold.objects.get(pk=hold.pk)
+
+    def ended() -> Hold:
+        getattr(holds, step)(unused=[read], now=clock.now())
+        return read
+
+    return ended
 
 
 def test_two_settlements_of_one_slot_one_wins() -> None:
@@ -121,7 +128,7 @@ def test_several_holds_voided_while_one_is_captured_all_stay() -> None:
     fund(AVAILABLE, 300)
     placed = place(BOUNTY, 100, 100, 100)
     outcomes = in_turn.second_waits_for(
-        capture(placed[1], 70, "set_1"), functools.partial(holds.void_all, unused=placed[::-1], now=clock.now())
+        capture(placed[1], 70, "set_1"), functools.partial(holds.void, unused=placed[::-1], now=clock.now())
     )
     assert [type(outcome) for outcome in outcomes] == [Hold, holds.HoldEnded]
     assert list(Hold.objects.order_by("slot_number").values_list("status", flat=True)) == ["HELD", "CAPTURED", "HELD"]
@@ -132,7 +139,7 @@ def test_same_holds_voided_at_once_in_any_order_go_back_once() -> None:
     fund(AVAILABLE, 800)
     placed = place(BOUNTY, *[100] * 8)
     orders = [[placed[(start + step) % 8] for step in range(8)] for start in range(8)]
-    ends = [functools.partial(holds.void_all, unused=[copy.copy(hold) for hold in own], now=clock.now()) for own in orders]
+    ends = [functools.partial(holds.void, unused=[copy.copy(hold) for hold in own], now=clock.now()) for own in orders]
     assert racing.together(ends) == [None] * 8
     assert set(Hold.objects.values_list("status", flat=True)) == {"VOIDED"}
     assert balances.balance(AVAILABLE) == 800
