@@ -3,11 +3,10 @@
 from celery import shared_task
 
 from market.accounts import idempotency
-from tasks import clock, evidence
+from tasks import clock
 
 
 @shared_task(name="accounts.tidy", ignore_result=True)
 def tidy(**kwargs: object) -> None:  # noqa: ARG001
-    """Delete old answers to machine workers, and photos that were never stored to their end."""
+    """Delete old answers to machine workers."""
     idempotency.forget_leases(now=clock.now())
-    evidence.forget_unfinished(now=clock.now())

@@ -200,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
     "events": _every(1, "events.deliver"),
     "accounts": _every(3600, "accounts.tidy"),
     "ledger": _every(60, "ledger.mark"),
+    "evidence": _every(3600, "tasks.tidy"),
 }
 # The GPU workers' broker carries doorbells alone; what to do they ask over HTTP.
 GPU_BROKER_URL = brokers.celery_url(GPU_REDIS_URL)

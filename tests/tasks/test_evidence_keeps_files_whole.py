@@ -14,8 +14,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from pytest_django import Settings
 
-from market.accounts import jobs
-from tasks import evidence
+from tasks import evidence, jobs
 from tasks.storage import WholeFileStorage
 from tests.verification import photographs
 

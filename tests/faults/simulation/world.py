@@ -28,7 +28,7 @@ from tests.faults.simulation.clock import Clock
 from verification import fingerprints, pictures, pipeline
 
 BEAT = ("verification.sweep", "bounties.sweep", "payments.sweep", "events.deliver")
-RARE_BEAT = ("ledger.mark", "accounts.tidy")
+RARE_BEAT = ("ledger.mark", "accounts.tidy", "tasks.tidy")
 # How far the clock goes between two rounds of sweeping, once nobody acts any more: past the time without readings, retake
 # and appeal windows, a person's time, the longest deadline, all of it again, and the slowest maturity.
 LEFT_ALONE_FOR = tuple(
