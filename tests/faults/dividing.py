@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from tests.faults import forking
+from tests import forking
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -54,6 +54,7 @@ def _copies(many: int) -> Iterator[list[str]]:
     suffixes = [str(number) for number in range(1, many + 1)]
     names = [connection.creation.get_test_db_clone_settings(suffix)["NAME"] for suffix in suffixes]
     try:
+        _end_other_sessions()
         for suffix in suffixes:
             connection.creation.clone_test_db(suffix, verbosity=0, autoclobber=True)
         yield names
@@ -62,6 +63,16 @@ def _copies(many: int) -> Iterator[list[str]]:
             for name in names:
                 # The server may not have noticed yet that whoever was connected is dead.
                 cursor.execute(f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)} WITH (FORCE)")
+
+
+def _end_other_sessions() -> None:
+    """End what is left of dead processes and threads: a database in use can't be copied, and the living here have no other session."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
+            [round(1_000 * forking.PATIENCE_S)],
+        )
 
 
 class _Crew(Generic[Unit, Result]):
