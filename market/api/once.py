@@ -40,8 +40,13 @@ def once_outside(post: Callable[..., Response]) -> Callable[..., HttpResponse]:
 
     @functools.wraps(post)
     def answered(view: APIView, request: Request, **kwargs: object) -> HttpResponse:
-        kept = idempotency.after_repeatable(asked_of(request), lambda: _answer(request, lambda: post(view, request, **kwargs)))
-        return _http(kept)
+        def answer_or_refusal() -> idempotency.Answer:
+            try:
+                return _written(post(view, request, **kwargs))
+            except Exception as error:
+                return _refused(request, error)
+
+        return _http(idempotency.after_repeatable(asked_of(request), answer_or_refusal))
 
     return answered
 
@@ -55,7 +60,6 @@ def answer(request: Request, effect: Effect) -> HttpResponse:
     Raises:
         MissingIdempotencyKey, MalformedIdempotencyKey, KeyReused, StillRunning: about the key.
     """
-
     asked = asked_of(request)
     try:
         kept = idempotency.once(asked, lambda: _written(effect()))
@@ -113,13 +117,6 @@ def _digest_of_file(file: "UploadedFile[bytes]") -> str:
         digest.update(chunk)
     file.seek(0)
     return digest.hexdigest()
-
-
-def _answer(request: Request, effect: Effect) -> idempotency.Answer:
-    try:
-        return _written(effect())
-    except Exception as error:
-        return _refused(request, error)
 
 
 def _refused(request: Request, error: Exception) -> idempotency.Answer:

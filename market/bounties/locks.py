@@ -21,18 +21,18 @@ def lock_bounty(bounty_id: uuid.UUID) -> Bounty:
     Raises:
         NoBounty: there is none.
     """
-    return _lock(Bounty.objects.filter(pk=bounty_id))
+    return _lock(Bounty.objects.filter(pk=bounty_id), f"bounty {bounty_id}")
 
 
 def lock_bounty_of_task(task_id: uuid.UUID) -> Bounty:
     """Lock the bounty of a task; see `lock_bounty`."""
-    return _lock(Bounty.objects.filter(task_id=task_id))
+    return _lock(Bounty.objects.filter(task_id=task_id), f"bounty of task {task_id}")
 
 
-def _lock(asked: QuerySet[Bounty]) -> Bounty:
+def _lock(asked: QuerySet[Bounty], name: str) -> Bounty:
     locked = list(asked.select_for_update(no_key=True).values_list("pk", flat=True))
     if not locked:
-        raise NoBounty("No bounty has this id.")
+        raise NoBounty(f"No {name}.")
     # By a statement of its own: one that waited for the lock brings task and agent as they were before it waited.
     return Bounty.objects.select_related("task", "agent").get(pk=locked[0])
 

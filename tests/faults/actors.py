@@ -34,8 +34,7 @@ from market.payments import sweeping as payments
 from tasks import claims
 from tasks.leases import LeaseState
 from tasks.models import Claim, Slot, Submission, Task, WorkerProfile
-from tests import people, stories
-from tests.faults import sweepers
+from tests import people, stories, sweepers
 from tests.market.payments import purses
 from verification import dispatch, reviews, verdicts
 from verification.models import Review, Verdict

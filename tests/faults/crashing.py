@@ -25,8 +25,8 @@ from market.events import egress
 from market.ledger import audit
 from market.payments.providers import test_money
 from tasks.storage import WholeFileStorage
-from tests.faults import campaign, forking, money_paths, states, sweepers
-from tests.market.events import listener
+from tests import forking, listener, sweepers
+from tests.faults import campaign, money_paths, states
 
 CRASHED = 71
 # When what follows a crash is swept: at once, and when everything that waits for seconds or minutes is due.

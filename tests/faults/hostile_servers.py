@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.market.events import listener
+from tests import listener
 
 # Longer than any delivery may take; who still waits then is let go.
 _PATIENCE_S = 30.0

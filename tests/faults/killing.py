@@ -25,8 +25,8 @@ from market.payments.models import Payout
 from tasks import clock
 from tasks.leases import LeaseState
 from tasks.models import Submission
-from tests.faults import actors, campaign, forking, promises, sweepers
-from tests.market.events import listener
+from tests import forking, listener, sweepers
+from tests.faults import actors, campaign, promises
 
 PEOPLE, JOBS = 4, 2
 # A job is killed as often as this many people are not: it takes longer.

@@ -21,8 +21,7 @@ from market.payments.providers import registry
 from tasks import evidence
 from tasks.leases import LeaseState
 from tasks.models import Claim, Submission, WorkerProfile
-from tests import people, photographs, stories
-from tests.faults import sweepers
+from tests import people, photographs, stories, sweepers
 from tests.market.payments import purses
 from verification import reviews, verdicts
 from verification.models import Case, Verdict

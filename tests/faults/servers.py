@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from market.config.supervisor import children, credentials, folders, identity, postgres, processes, services, valkey, waiting
-from tests.market.events import listener
+from tests import listener
 
 PATIENCE_S = 120.0
 # The shortest that /v1/leases gives.

@@ -12,8 +12,7 @@ from market.accounts.models import Agent
 from market.events import delivery, feed
 from market.events.models import Delivery
 from tasks.leases import LeaseState
-from tests.faults import forking, sweepers
-from tests.market.events import listener
+from tests import forking, listener, sweepers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

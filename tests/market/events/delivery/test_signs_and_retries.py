@@ -13,7 +13,7 @@ from pytest_django import Settings
 from market.accounts.models import Agent
 from market.events import delivery, feed, jobs
 from market.events.models import Delivery, DeliveryAttempt, WebhookEndpoint
-from tests.market.events.listener import OK, Listener, listen
+from tests.listener import OK, Listener, listen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

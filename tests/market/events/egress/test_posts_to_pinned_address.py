@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
 from market.events import egress
-from tests.market.events.listener import OK, listen
+from tests.listener import OK, listen
 
 
 def loopback(host: str, port: int) -> list[str]:
