@@ -463,6 +463,7 @@ DOORS: dict[str, tuple[frozenset[str], str]] = {
         ("market/events/jobs.py", "celery", _JOBS),
         ("market/ledger/jobs.py", "celery", _JOBS),
         ("market/payments/jobs.py", "celery", _JOBS),
+        ("tasks/jobs.py", "celery", _JOBS),
         ("verification/jobs.py", "celery", _JOBS),
         ("market/config/supervisor/market_command.py", "socket", "loopback: looks for a free port"),
         ("market/config/supervisor/postgres.py", "psycopg", "the PostgreSQL that it started, or " + _DATABASE),

@@ -91,11 +91,11 @@ def test_a_redelivered_item_is_worked_again_with_its_new_token(mean_colour: Mean
 
 def test_heartbeats_while_the_model_works_and_drops_what_was_taken_over(mean_colour: MeanColour, decoders: DecoderPool) -> None:
     kept, lost = Item(grey_photo(1), ["a"]), Item(grey_photo(2), ["a"])
-    # Heartbeats go out in turn: with the second one for `kept`, the answer for `lost` has been read.
-    second_round = threading.Event()
+    # Heartbeats go out in turn: with the second one for `kept` after the take-over, the answer for `lost` has been read.
+    second_round, before_it = threading.Event(), list[int]()
 
     def notice(step: str, item: Item) -> None:
-        if step == "heartbeat" and item is kept and kept.heartbeats == 1:
+        if step == "heartbeat" and item is kept and before_it and kept.heartbeats > before_it[0]:
             second_round.set()
 
     class Slow:
@@ -103,6 +103,7 @@ def test_heartbeats_while_the_model_works_and_drops_what_was_taken_over(mean_col
 
         def describe(self, images: Sequence[Picture], phrases: Sequence[Sequence[str]]) -> list[Readings]:
             lost.token += 1
+            before_it.append(kept.heartbeats)
             assert second_round.wait(20)
             return mean_colour.describe(images, phrases)
 
