@@ -64,15 +64,26 @@ def accepting(door: Door, answer: Callable[[socket.socket, int], None]) -> Itera
     server = socket.create_server(("127.0.0.1", 0))
     door.port = server.getsockname()[1]
 
+    def take(connection: socket.socket) -> None:
+        number = door.connections
+        door.connections += 1
+        threading.Thread(target=answer, args=(connection, number), daemon=True).start()
+
+    with taking(server, take):
+        yield
+
+
+@contextlib.contextmanager
+def taking(server: socket.socket, take: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Hand each connection that comes to ``take``, one after the other, and close the door at the end."""
+
     def serve() -> None:
         while True:
             try:
                 connection, _ = server.accept()
             except OSError:
                 return
-            number = door.connections
-            door.connections += 1
-            threading.Thread(target=answer, args=(connection, number), daemon=True).start()
+            take(connection)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -13,7 +13,6 @@ import ipaddress
 import os
 import random
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from market.events import egress
+from tests import listener
 from tests.faults import campaign
 from tests.faults.hostile_servers import BEHAVIOURS, Behaviour, serving
 
@@ -127,26 +127,12 @@ def _is_ours(here: World, address: tuple[object, ...]) -> bool:
     return any(canary.getsockname()[:2] == address[:2] for canary in here._canaries.values())
 
 
-@contextlib.contextmanager
-def _counting(here: World, canary: socket.socket) -> Iterator[None]:
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = canary.accept()
-            except OSError:
-                return
-            here.canary_connections += 1
-            connection.close()
+def _counting(here: World, canary: socket.socket) -> contextlib.AbstractContextManager[None]:
+    def count(connection: socket.socket) -> None:
+        here.canary_connections += 1
+        connection.close()
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            canary.shutdown(socket.SHUT_RDWR)
-        canary.close()
-        thread.join()
+    return listener.taking(canary, count)
 
 
 def spelled_cases() -> list[Case]:
