@@ -1,5 +1,6 @@
 """Money out: a worker's payouts, sent from leased rows. What the provider tells of them later is applied in `notices`."""
 
+import contextlib
 import datetime
 import uuid
 from collections.abc import Iterator
@@ -174,8 +175,9 @@ def _fail_unless_found(payout: Payout, now: datetime.datetime) -> None:
     try:
         found = registry.named(payout.provider).find(key=notices.key_of(payout))
     except base.OutcomeUnknown:
-        # Sent later, it would be what the operator wanted failed.
-        Payout.objects.give_up(pk=payout.pk, token=payout.token)
+        # Sent later, it would be what the operator wanted failed. If its lease ran out meanwhile, a sweeper gave it up.
+        with contextlib.suppress(leases.StaleLease):
+            Payout.objects.give_up(pk=payout.pk, token=payout.token)
         raise
     _finish(payout, provider_ref=found or "", failure="" if found else GIVEN_UP, now=now)
 

@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 
 # Young objects of the ORM die by themselves; looking for circles among them as often as usual takes a tenth of the time.
 _YOUNG_OBJECTS = 50_000
+_PATIENCE_MS = round(1_000 * forking.PATIENCE_S)
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,7 @@ def _copies(many: int) -> Iterator[list[str]]:
 def _end_other_sessions() -> None:
     """End what is left of dead processes and threads: a database in use can't be copied, and the living here have no other session."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'",
-            [round(1_000 * forking.PATIENCE_S)],
-        )
+        cursor.execute("SELECT pg_terminate_backend(pid, %s) FROM unnest(%s) AS pid", [_PATIENCE_MS, list(forking.sessions())])
 
 
 class _Crew(Generic[Unit, Result]):

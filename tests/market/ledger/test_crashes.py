@@ -1,11 +1,9 @@
-import time
-
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from market.ledger import balances, transfers
 from market.ledger.models import Transfer
-from tests import processes
+from tests import forking, processes
 from tests.market.books import OUTSIDE, entry, fund, purse
 
 A, B = purse(1), purse(2)
@@ -76,12 +74,12 @@ def with_paths(code: str) -> str:
 
 @pytest.mark.django_db(transaction=True)
 def test_kill_9_in_the_middle_leaves_whole_batches() -> None:
-    before = backends()
+    before = forking.sessions()
     with processes.python(with_paths(POSTER)) as child:
         processes.wait_for_word(child, "running")
         child.kill()
         child.wait()
-    settle(before)
+    forking.wait_for_sessions_to_end(before)
     count = Transfer.objects.count()
     assert count >= 15
     assert count % 5 == 0
@@ -90,28 +88,12 @@ def test_kill_9_in_the_middle_leaves_whole_batches() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_kill_9_before_the_commit_leaves_nothing_and_the_repeat_works() -> None:
-    before = backends()
+    before = forking.sessions()
     with processes.python(with_paths(OPEN_TRANSACTION)) as child:
         processes.wait_for_word(child, "posted")
         child.kill()
         child.wait()
-    settle(before)
+    forking.wait_for_sessions_to_end(before)
     assert not Transfer.objects.exists()
     again = transfers.Entry(transfers.effect_id("open"), OUTSIDE, A, 7, "USD", "test", "test")
     assert transfers.post([again]) == [transfers.Outcome.POSTED]
-
-
-def backends() -> set[int]:
-    """Return the server processes of everybody else who is connected."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        return {pid for (pid,) in cursor.fetchall()}
-
-
-def settle(before: set[int]) -> None:
-    """Wait until the server has noticed that the killed process is gone; threads of earlier tests may stay connected."""
-    while backends() - before:
-        time.sleep(0.02)
