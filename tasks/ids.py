@@ -6,6 +6,8 @@ import uuid
 
 PREFIXES = frozenset(
     {"agt", "bty", "clm", "dep", "evd", "evt", "key", "pay", "rev", "run", "set", "sub", "tsk", "usr", "vrd", "whe", "dlv"}
+    # Research bounties: the bounty, candidate, run (replay), trusted job, host, idea, challenge.
+    | {"rsb", "cnd", "rpl", "job", "hst", "ide", "chl"}
 )
 
 

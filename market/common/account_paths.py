@@ -35,6 +35,16 @@ def worker_in_transit(*, mode: str, worker_id: uuid.UUID, currency: str) -> str:
     return f"{worker_prefix(mode=mode, worker_id=worker_id)}in_transit:{currency}"
 
 
+def worker_stake(*, mode: str, worker_id: uuid.UUID, currency: str) -> str:
+    """Name what backs a GPU owner's reports: it fills from the pay of his runs, and pays for a forged one."""
+    return f"{worker_prefix(mode=mode, worker_id=worker_id)}stake:{currency}"
+
+
+def bond_held(*, mode: str, bond_id: uuid.UUID, currency: str) -> str:
+    """Name the money of one bond."""
+    return f"{mode}:bond:{bond_id.hex}:held:{currency}"
+
+
 def platform_fees(*, mode: str, currency: str) -> str:
     """Name the platform's fees, a shared account."""
     return f"{mode}:platform:fees:{currency}"

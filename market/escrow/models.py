@@ -1,4 +1,4 @@
-"""Held funds: money set aside for a bounty, one hold a slot and one for the paid negative outcomes."""
+"""Held funds: money set aside for a bounty, and bonds that back somebody's word."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -61,3 +61,35 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return f"hold of bounty {self.bounty_id}, slot {self.slot_number}"
+
+
+class Bond(models.Model):
+    """Money that backs somebody's word (a candidate, a challenge): PLACED, then RETURNED where it came from, or LOST."""
+
+    class Status(models.TextChoices):
+        PLACED = "PLACED", "placed"
+        RETURNED = "RETURNED", "returned"
+        LOST = "LOST", "lost"
+
+    EDGES = {Status.PLACED: {Status.RETURNED, Status.LOST}, Status.RETURNED: set(), Status.LOST: set()}
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    mode = models.CharField(max_length=4, choices=Mode)
+    # What it backs, e.g. "cnd_0190...": one bond for one thing.
+    subject = models.CharField(max_length=40, unique=True)
+    # The ledger account it came from, and goes back to.
+    source_path = models.CharField(max_length=120)
+    currency = models.CharField(max_length=5)
+    amount_minor = models.BigIntegerField()
+    status = models.CharField(max_length=8, choices=Status, default=Status.PLACED)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="bond_amount_is_positive"),
+            models.CheckConstraint(condition=Q(status="PLACED") | Q(ended_at__isnull=False), name="ended_bond_has_its_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"bond of {self.subject}"
