@@ -13,7 +13,7 @@ class Tree(models.Model):
     """The files of one commit, by the digest of their canonical bytes (see `verification.replay.trees`). Strangers' text."""
 
     digest = models.CharField(primary_key=True, max_length=64)
-    # {path: text}
+    # A text for each path.
     untrusted_files = models.JSONField()
     byte_count = models.PositiveIntegerField()
     created_at = models.DateTimeField(db_default=Now())
