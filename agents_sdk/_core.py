@@ -56,6 +56,8 @@ class Call(Generic[T]):
     body: Mapping[str, JsonValue] | None = None
     form: Mapping[str, str] | None = None
     files: tuple[FilePart, ...] = ()
+    # Sent as it is, as application/octet-stream.
+    content: bytes | None = field(default=None, repr=False)
     idempotency_key: str = ""
     largest_reply_bytes: int = LARGEST_JSON_BYTES
 
@@ -323,6 +325,9 @@ def _request(call: Call[T], options: Options) -> HttpRequest:
         boundary = _boundary(call)
         headers["Content-Type"] = f"multipart/form-data; boundary={boundary}"
         content = _multipart(call.form, call.files, boundary=boundary)
+    elif call.content is not None:
+        headers["Content-Type"] = "application/octet-stream"
+        content = call.content
     elif call.body is not None:
         headers["Content-Type"] = "application/json"
         content = json.dumps(call.body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
