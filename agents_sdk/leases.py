@@ -1,18 +1,24 @@
-"""The low-level client of machine workers: lease work, keep it, hand in readings; fenced by token, safe to repeat."""
+"""The low-level client of machine workers: lease work, keep it, hand in results; fenced by token, safe to repeat."""
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
 import httpx
 import pydantic
 from pydantic import JsonValue
 
-from agents_sdk import _calls, _core, _http, errors
+from agents_sdk import _calls, _core, _http, _waiting, errors, models
 
 StaleLease = errors.StaleLease
+
+LARGEST_ARTEFACT_BYTES = 64 * 1024 * 1024
+# Uploads are given up at less than 256 kbit/s: slower than that, a checkpoint takes longer than the training.
+_SLOWEST_UPLOAD_BYTES_S = 32_000
+_Seconds = Annotated[float, pydantic.Field(ge=0, le=86_400, allow_inf_nan=False)]
+_Whole = Annotated[int, pydantic.Field(ge=0, le=2**53)]
 
 
 class _Model(pydantic.BaseModel):
@@ -43,6 +49,75 @@ class Lease(_Model):
 
     items: tuple[LeaseItem, ...]
     retry_after_s: float = 1.0
+
+
+class Sealed(_Model):
+    """A sealed report; it is asked for when ``is_reveal_due``, else look again after ``retry_after_s`` seconds."""
+
+    status: models.Code
+    is_reveal_due: bool = False
+    retry_after_s: _Seconds = 60.0
+
+
+class Revealed(_Model):
+    """A report that the market has; it asks for the files of these checkpoints."""
+
+    status: models.Code
+    wanted_checkpoints: tuple[_Whole, ...] = pydantic.Field(default=(), max_length=1_000)
+
+
+class Host(_Model):
+    """A machine of yours as the market knows it; ``valid_count`` are its valid results in a row."""
+
+    id: str = pydantic.Field(pattern=r"^hst_[0-9a-f]{32}$")
+    status: models.Code
+    valid_count: _Whole = 0
+    class_key: models.Words = ""
+    sandbox_level: models.CodeOrEmpty = ""
+
+
+class Demand(_Model):
+    """What is asked for in one hardware class, and what ``n`` recent runs of it paid and took; empty where nobody knows."""
+
+    open_runs: _Whole = 0
+    pay_p50: models.Money | None = None
+    seconds_p50: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
+    n: _Whole = 0
+
+
+class Replay(_Model):
+    """One run of yours: where it stands, what it pays and why. ``title`` is a stranger's."""
+
+    id: str = pydantic.Field(pattern=r"^rpl_[0-9a-f]{32}$")
+    status: models.Code
+    # PAID, PENDING or FAILED.
+    money_status: models.CodeOrEmpty = ""
+    pay: models.Money | None = None
+    reason: models.CodeOrEmpty = ""
+    bounty: models.CodeOrEmpty = ""
+    title: models.Words = ""
+    class_key: models.Words = ""
+    steps_done: _Whole = 0
+    steps: _Whole = 0
+    payable_at: datetime.datetime | None = None
+    created_at: datetime.datetime | None = None
+
+
+class Totals(_Model):
+    """The sums of all runs in one currency, as the market's ledger has them."""
+
+    paid: models.Money
+    pending: models.Money
+
+
+class ReplayPage(models.Page[Replay]):
+    """A page of runs, the newest first, and the sums over all pages."""
+
+    totals: tuple[Totals, ...] = ()
+
+
+class _Hosts(_Model):
+    data: tuple[Host, ...] = ()
 
 
 class LeaseClient:
@@ -107,6 +182,142 @@ class LeaseClient:
             StaleLease: the item went to another holder already.
         """
         self._http.run(_core.post(f"/v1/leases/{item_id}/fail", _calls.nothing, body={"token": token, "reason": reason[:200]}))
+
+    def lease_replays(
+        self, limit: int, *, holder: str, class_key: str, host_id: str, lease_s: int = 120, idempotency_key: str | None = None
+    ) -> Lease:
+        """Lease up to ``limit`` trainings for a registered host of this class. The same ``idempotency_key`` gives the same items.
+
+        Raises:
+            APIStatusError, APIConnectionError: see `agents_sdk.errors`.
+        """
+        body: dict[str, JsonValue] = {"kind": "replay", "limit": limit, "holder": holder, "lease_s": lease_s}
+        body |= {"class_key": class_key, "host_id": host_id}
+        return self._http.run(_core.post("/v1/leases", _core.as_model(Lease), body=body, idempotency_key=idempotency_key))
+
+    def keep(self, item_id: str, token: int, *, lease_s: int, step: int, steps: int) -> None:
+        """Let the lease of a training end ``lease_s`` seconds from now, and say how far it is.
+
+        Raises:
+            StaleLease: the item went to another holder, or is not needed any more; stop working on it.
+        """
+        body: dict[str, JsonValue] = {"token": token, "lease_s": lease_s, "progress": {"step": step, "steps": steps}}
+        self._http.run(_core.post(f"/v1/leases/{item_id}/heartbeat", _calls.nothing, body=body))
+
+    def seal(self, item_id: str, token: int, seal: str, *, idempotency_key: str | None = None) -> Sealed:
+        """Commit to a report by its seal before anybody's is known. Repeating it says whether the report is due.
+
+        A repetition that is to look again needs a new ``idempotency_key``: the market gives an old one its first answer.
+
+        Raises:
+            StaleLease: the item went to another holder; drop the report.
+        """
+        body: dict[str, JsonValue] = {"token": token, "seal": seal}
+        return self._http.run(_core.post(f"/v1/leases/{item_id}/seal", _core.as_model(Sealed), body=body, idempotency_key=idempotency_key))
+
+    def reveal(
+        self, item_id: str, token: int, *, report: Mapping[str, JsonValue], salt: str, idempotency_key: str | None = None
+    ) -> Revealed:
+        """Hand in the report that was sealed.
+
+        Raises:
+            Conflict: code ``reveal_too_early``: not due yet.
+            StaleLease: the item went to another holder; drop the report.
+        """
+        body: dict[str, JsonValue] = {"token": token, "report": dict(report), "salt": salt}
+        path = f"/v1/leases/{item_id}/complete"
+        return self._http.run(_core.post(path, _core.as_model(Revealed), body=body, idempotency_key=idempotency_key))
+
+    def upload(self, item_id: str, token: int, index: int, content: bytes, *, idempotency_key: str | None = None) -> None:
+        """Hand in the file of checkpoint ``index``, at most `LARGEST_ARTEFACT_BYTES` long.
+
+        Raises:
+            ConfigurationError: the file is too large; nothing was sent.
+            StaleLease: the item went to another holder.
+        """
+        if len(content) > LARGEST_ARTEFACT_BYTES:
+            raise errors.ConfigurationError(f"A checkpoint of {len(content)} bytes is too large.", next_step="At most 64 MiB are taken.")
+        timeout_s = max(self._http.options.timeout_s, len(content) / _SLOWEST_UPLOAD_BYTES_S)
+        call = _core.Call(
+            "POST",
+            f"/v1/leases/{item_id}/artefacts",
+            _calls.nothing,
+            params={"token": str(token), "index": str(index)},
+            content=content,
+            idempotency_key=idempotency_key or _core.new_idempotency_key(),
+        )
+        self._http.with_options(_core.changed(self._http.options, timeout_s=timeout_s, max_retries=None)).run(call)
+
+    def finish(self, item_id: str, token: int, *, idempotency_key: str | None = None) -> None:
+        """Say that everything asked for is handed in.
+
+        Raises:
+            Conflict: a checkpoint is missing.
+            StaleLease: the item went to another holder.
+        """
+        self._http.run(_core.post(f"/v1/leases/{item_id}/finish", _calls.nothing, body={"token": token}, idempotency_key=idempotency_key))
+
+    def give_back(self, item_id: str, token: int, reason: str, *, steps_done: int, idempotency_key: str | None = None) -> None:
+        """Give a training back after ``steps_done`` steps; what was done is paid if the market cancelled it.
+
+        Raises:
+            StaleLease: the item went to another holder already.
+        """
+        body: dict[str, JsonValue] = {"token": token, "reason": reason[:200], "steps_done": steps_done}
+        self._http.run(_core.post(f"/v1/leases/{item_id}/fail", _calls.nothing, body=body, idempotency_key=idempotency_key))
+
+    def lease_trusted(self, limit: int, *, holder: str, lease_s: int = 600) -> Lease:
+        """Lease up to ``limit`` jobs of the trusted pool: smoke runs, evaluations, audits and baselines.
+
+        Raises:
+            Forbidden: the key is not a trusted one.
+        """
+        body: dict[str, JsonValue] = {"kind": "trusted", "limit": limit, "holder": holder, "lease_s": lease_s}
+        return self._http.run(_core.post("/v1/leases", _core.as_model(Lease), body=body))
+
+    def hand_in(self, item_id: str, token: int, readings: Mapping[str, JsonValue], *, idempotency_key: str | None = None) -> None:
+        """Hand in the readings of a trusted job. Repeating it with the same token changes nothing.
+
+        Raises:
+            StaleLease: the item went to another holder; drop the readings.
+        """
+        body: dict[str, JsonValue] = {"token": token, "readings": dict(readings)}
+        self._http.run(_core.post(f"/v1/leases/{item_id}/complete", _calls.nothing, body=body, idempotency_key=idempotency_key))
+
+    def register_host(
+        self, name: str, *, class_key: str, sandbox_level: str, facts: Mapping[str, JsonValue], idempotency_key: str | None = None
+    ) -> Host:
+        """Register this machine; the same name and class give the same host.
+
+        Raises:
+            APIStatusError: see `agents_sdk.errors`.
+        """
+        body: dict[str, JsonValue] = {"name": name, "class_key": class_key, "sandbox_level": sandbox_level, "facts": dict(facts)}
+        return self._http.run(_core.post("/v1/hosts", _core.as_model(Host), body=body, idempotency_key=idempotency_key))
+
+    def hosts(self) -> Sequence[Host]:
+        """Return your machines."""
+        return self._http.run(_core.get("/v1/hosts", _core.as_model(_Hosts))).data
+
+    def demand(self, class_key: str) -> Demand:
+        """Return what is asked for in a hardware class and what it pays."""
+        return self._http.run(_core.get("/v1/demand", _core.as_model(Demand), class_key=class_key))
+
+    def replays(self) -> Iterator[ReplayPage]:
+        """Yield the pages of your runs, the newest first."""
+        cursors = _waiting.Cursors()
+        while cursors.has_more:
+            page = self._http.run(_core.Call("GET", "/v1/replays", _core.as_model(ReplayPage), params=_calls.paged(cursors.cursor)))
+            cursors.advance(page.next_cursor)
+            yield page
+
+    def replay(self, run_id: str) -> Replay:
+        """Return one run of yours.
+
+        Raises:
+            NotFound: you have no such run.
+        """
+        return self._http.run(_core.get(f"/v1/replays/{_calls.path_id(run_id)}", _core.as_model(Replay)))
 
     def fetch(self, url: str, *, sha256: str = "", largest_bytes: int = _core.LARGEST_FILE_BYTES) -> bytes:
         """Fetch an input and check its digest. The key goes along only to the market's own address.
