@@ -98,8 +98,9 @@ def test_a_malformed_item_is_refused(change: dict[str, Any]) -> None:
 
 
 REPLAY = "rpl_" + "8" * 32
+HOST_ID = "hst_" + "9" * 32
 HOST = {
-    "id": "hst_" + "9" * 32,
+    "id": HOST_ID,
     "object": "host",
     "status": "ACTIVE",
     "valid_count": 3,
