@@ -23,14 +23,19 @@ def mature_due(*, now: datetime.datetime, limit: int = 500) -> int:
 
 def matures_at(*, bounty: Bounty, settled_at: datetime.datetime) -> datetime.datetime:
     """Return the later end of the challenge window and of the maturity of every deposit that may stand behind the money."""
+    return max(settled_at + rules.CHALLENGE_WINDOW[bounty.task.kind], deposits_mature_at(agent_id=bounty.agent_id, settled_at=settled_at))
+
+
+def deposits_mature_at(*, agent_id: uuid.UUID, settled_at: datetime.datetime) -> datetime.datetime:
+    """Return when every deposit that may stand behind an agent's money has matured; ``settled_at`` where all have."""
     longest = max(rules.DEFAULT_DEPOSIT_MATURITY, *rules.DEPOSIT_MATURITY.values())
-    deposits = Deposit.objects.filter(agent_id=bounty.agent_id, status=Deposit.Status.CONFIRMED, confirmed_at__gt=settled_at - longest)
+    deposits = Deposit.objects.filter(agent_id=agent_id, status=Deposit.Status.CONFIRMED, confirmed_at__gt=settled_at - longest)
     ends = [
         confirmed_at + rules.DEPOSIT_MATURITY.get(provider, rules.DEFAULT_DEPOSIT_MATURITY)
         for provider, confirmed_at in deposits.values_list("provider", "confirmed_at")
         if confirmed_at is not None
     ]
-    return max([settled_at + rules.CHALLENGE_WINDOW[bounty.task.kind], *ends])
+    return max([settled_at, *ends])
 
 
 def _mature(pk: uuid.UUID, now: datetime.datetime) -> bool:

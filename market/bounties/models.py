@@ -107,7 +107,9 @@ class Spend(models.Model):
     """What an API key committed by one funding or raise; counted against its daily limit, refunded later or not."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
-    bounty = models.ForeignKey(Bounty, on_delete=models.PROTECT, related_name="spends")
+    bounty = models.ForeignKey(Bounty, null=True, blank=True, on_delete=models.PROTECT, related_name="spends")
+    # Or this one. No foreign key upwards: research bounties live above this app.
+    research_bounty_id = models.UUIDField(null=True, blank=True, unique=True)
     offer_version = models.PositiveSmallIntegerField()
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=5)
@@ -117,11 +119,16 @@ class Spend(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["bounty", "offer_version"], name="offer_is_spent_once"),
             models.CheckConstraint(condition=Q(amount_minor__gte=0), name="spend_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(bounty__isnull=True, research_bounty_id__isnull=False)
+                | Q(bounty__isnull=False, research_bounty_id__isnull=True),
+                name="spend_is_for_one_bounty",
+            ),
         ]
         indexes = [models.Index(fields=["key", "spent_at"], name="spend_of_key_by_time")]
 
     def __str__(self) -> str:
-        return f"spend of {self.bounty_id}, offer {self.offer_version}"
+        return f"spend of {self.bounty_id or self.research_bounty_id}, offer {self.offer_version}"
 
 
 class Settlement(models.Model):

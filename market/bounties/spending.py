@@ -30,6 +30,23 @@ def spend(*, key_id: uuid.UUID, bounty: Bounty, offer_version: int, amount_minor
     )
 
 
+def spend_on_research(
+    *, key_id: uuid.UUID, research_bounty_id: uuid.UUID, amount_minor: int, currency: str, now: datetime.datetime
+) -> Spend:
+    """Commit the budget of a research bounty with a key, as `spend` does; both count against the same limits.
+
+    Raises:
+        market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
+        KeyRevoked: the key is revoked.
+    """
+    locked = lock_key(key_id)
+    # Its budget never rises, so there is nothing earlier on the same bounty.
+    check(key=locked, bounty=None, amount_minor=amount_minor, currency=currency, now=now)
+    return Spend.objects.create(
+        key=locked, research_bounty_id=research_bounty_id, offer_version=1, amount_minor=amount_minor, currency=currency, spent_at=now
+    )
+
+
 def lock_key(key_id: uuid.UUID) -> ApiKey:
     """Lock the key that acts until the transaction ends, and return it as it is now.
 

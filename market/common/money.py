@@ -3,6 +3,7 @@
 import decimal
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 # Digits after the decimal point, ISO 4217; USDC has the 6 of its token contract.
@@ -58,3 +59,8 @@ class Money:
 def share_bps_rounded_up(amount_minor: int, basis_points: int) -> int:
     """Return ``basis_points`` / 10,000 of an amount, rounded up to a whole minor unit."""
     return -(-amount_minor * basis_points // 10_000)
+
+
+def times_rounded_down(amount_minor: int, factor: Fraction) -> int:
+    """Return an amount times an exact factor, rounded down to a whole minor unit."""
+    return amount_minor * factor.numerator // factor.denominator

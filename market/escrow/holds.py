@@ -68,6 +68,23 @@ def place(
     wanted = [_new(bounty_id, agent_id, mode, currency, Kind.SLOT, number, minor, now) for number, minor in enumerate(slot_amounts, 1)]
     if reserve_minor:
         wanted.append(_new(bounty_id, agent_id, mode, currency, Kind.RESERVE, 0, reserve_minor, now))
+    return _place(bounty_id, wanted, subject)
+
+
+def place_budget(
+    *, bounty_id: uuid.UUID, agent_id: uuid.UUID, mode: str, currency: str, budget_minor: int, subject: str, now: datetime.datetime
+) -> Hold:
+    """Hold an agent's money for a research bounty: one hold for the whole budget, captured in parts. A repeat returns it.
+
+    Raises:
+        InsufficientFunds: the agent has less available than the budget.
+        PlacedOtherwise: the bounty's money is held already, for another amount.
+    """
+    [hold] = _place(bounty_id, [_new(bounty_id, agent_id, mode, currency, Kind.BUDGET, 0, budget_minor, now)], subject)
+    return hold
+
+
+def _place(bounty_id: uuid.UUID, wanted: list[Hold], subject: str) -> list[Hold]:
     with retrying.part():
         # A rival's insert of the same bounty makes this wait; then its rows are read back.
         Hold.objects.bulk_create(wanted, ignore_conflicts=True)
@@ -82,7 +99,9 @@ def place(
             transfers.post_all(entries)
         except transfers.Overdrawn as refused:
             total = sum(hold.amount_minor for hold in wanted)
-            raise InsufficientFunds(f"Bounty {bounty_id} needs {total} minor units of {currency}; less is available.") from refused
+            raise InsufficientFunds(
+                f"Bounty {bounty_id} needs {total} minor units of {wanted[0].currency}; less is available."
+            ) from refused
         except transfers.TransferConflict as refused:
             raise PlacedOtherwise(f"Bounty {bounty_id} is held for other amounts already.") from refused
     return holds
@@ -187,7 +206,7 @@ def raise_to(*, hold: Hold, amount_minor: int, now: datetime.datetime) -> Hold: 
             minor=amount_minor - before_minor,
             effect=f"raise {amount_minor}",
             reason="hold_raised",
-            subject=ids.encode("bty", hold.bounty_id),
+            subject=_subject(hold),
         )
         try:
             transfers.post_all([entry])
@@ -259,6 +278,10 @@ def _place_of(hold: Hold) -> tuple[str, int, uuid.UUID, str, str]:
     return hold.kind, hold.slot_number, hold.agent_id, hold.mode, hold.currency
 
 
+def _subject(hold: Hold) -> str:
+    return ids.encode("rsb" if hold.kind == Kind.BUDGET else "bty", hold.bounty_id)
+
+
 def _held_path(hold: Hold) -> str:
     return account_paths.bounty_held(mode=hold.mode, bounty_id=hold.bounty_id, currency=hold.currency)
 
@@ -280,7 +303,7 @@ def _to_agent(hold: Hold) -> list[transfers.Entry]:
     """Return the transfer of what an ended hold gives back: nothing is returned before a hold ends."""
     if not hold.returned_minor:
         return []
-    subject = ids.encode("bty", hold.bounty_id)
+    subject = _subject(hold)
     return [
         transfers.Entry(
             _leg(hold, "return"), _held_path(hold), _agent_path(hold), hold.returned_minor, hold.currency, "hold_returned", subject
@@ -289,7 +312,7 @@ def _to_agent(hold: Hold) -> list[transfers.Entry]:
 
 
 def _to_payees(hold: Hold, parts: Sequence[Part], effect: str) -> list[transfers.Entry]:
-    subject = ids.encode("bty", hold.bounty_id)
+    subject = _subject(hold)
     if not any(part.amount_minor for part in parts):
         raise ValueError("A capture pays somebody; void the hold to give everything back.")
     # Numbered from 0 without gaps: two captures of one effect meet on the first leg, whatever their parts.

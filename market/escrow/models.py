@@ -1,4 +1,4 @@
-"""Held funds: money set aside for a bounty, and bonds that back somebody's word."""
+"""Held funds: money set aside for a bounty, and the bonds and stakes that back somebody's word."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -14,6 +14,7 @@ class Hold(models.Model):
     class Kind(models.TextChoices):
         SLOT = "SLOT", "the reward, fee and verifier fees of one slot"
         RESERVE = "RESERVE", "the reserve for truthful negative outcomes"
+        BUDGET = "BUDGET", "the whole budget of a research bounty"
 
     class Status(models.TextChoices):
         HELD = "HELD", "held"
@@ -93,3 +94,35 @@ class Bond(models.Model):
 
     def __str__(self) -> str:
         return f"bond of {self.subject}"
+
+
+class Stake(models.Model):
+    """What backs a GPU owner's reports: it fills from the pay of his runs, and a forged one loses all of it."""
+
+    mode = models.CharField(max_length=4, choices=Mode)
+    # No foreign keys upwards, as in `Hold`.
+    worker_id = models.UUIDField()
+    currency = models.CharField(max_length=5)
+    # What ever went in, came back to its owner, and was lost; what is left backs him now.
+    filled_minor = models.BigIntegerField(default=0)
+    withdrawn_minor = models.BigIntegerField(default=0)
+    lost_minor = models.BigIntegerField(default=0)
+    withdrawal_count = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["mode", "worker_id", "currency"], name="worker_has_one_stake_a_currency"),
+            models.CheckConstraint(
+                condition=Q(withdrawn_minor__gte=0, lost_minor__gte=0, filled_minor__gte=F("withdrawn_minor") + F("lost_minor")),
+                name="stake_gives_no_more_than_it_has",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"stake of worker {self.worker_id} in {self.currency}"
+
+    @property
+    def left_minor(self) -> int:
+        """What backs its owner now."""
+        return self.filled_minor - self.withdrawn_minor - self.lost_minor

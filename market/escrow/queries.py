@@ -1,4 +1,4 @@
-"""Reads of held funds: a bounty's totals, an agent's held money, and holds compared with the ledger."""
+"""Reads of held funds: a bounty's totals, an agent's held money, and holds, bonds and stakes compared with the ledger."""
 
 import uuid
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from django.db import connection
 from django.db.models import F, Sum
 
-from market.escrow.models import Hold
+from market.common import account_paths
+from market.escrow.models import Bond, Hold, Stake
+from market.ledger import balances
 
 _LEFT = F("amount_minor") - F("captured_minor") - F("returned_minor")
 
@@ -88,6 +90,31 @@ def check_bounty(bounty_id: uuid.UUID) -> list[str]:
 def check_bounties() -> list[str]:
     """Compare all holds with the ledger; return the differences in words."""
     return _compare(None, "%:bounty:%")
+
+
+def check_bonds() -> list[str]:
+    """Compare every bond with its account: placed, it is there; ended, nothing is. Return the differences in words."""
+    placed = Bond.objects.filter(status=Bond.Status.PLACED).values_list("mode", "pk", "currency", "amount_minor")
+    expected = {account_paths.bond_held(mode=mode, bond_id=pk, currency=currency): minor for mode, pk, currency, minor in placed}
+    return _differences("bond", expected, balances.guarded_like(":bond:", ":held:"))
+
+
+def check_stakes() -> list[str]:
+    """Compare every stake with its account; return the differences in words."""
+    expected = {
+        account_paths.worker_stake(mode=stake.mode, worker_id=stake.worker_id, currency=stake.currency): stake.left_minor
+        for stake in Stake.objects.all()
+        if stake.left_minor
+    }
+    return _differences("stake", expected, balances.guarded_like(":worker:", ":stake:"))
+
+
+def _differences(name: str, expected: dict[str, int], found: dict[str, int]) -> list[str]:
+    return [
+        f"{name} differs from ledger: {path}: {expected.get(path, 0)} in rows, {found.get(path, 0)} in transfers"
+        for path in sorted(expected.keys() | found.keys())
+        if expected.get(path, 0) != found.get(path, 0)
+    ]
 
 
 def _compare(bounty_id: uuid.UUID | None, pattern: str) -> list[str]:

@@ -18,6 +18,8 @@ class WorkerBalance:
     earned_minor: int = 0
     payable_minor: int = 0
     in_transit_minor: int = 0
+    # What backs his reports as a GPU owner (`market.escrow.stakes`).
+    stake_minor: int = 0
     paid_out_minor: int = 0
 
 

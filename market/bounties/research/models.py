@@ -102,22 +102,6 @@ class ResearchBounty(models.Model):
         return ids.encode("rsb", self.pk)
 
 
-class ResearchSpend(models.Model):
-    """What an API key committed by funding a research bounty; counted against its limits together with `bounties.Spend`."""
-
-    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
-    bounty = models.OneToOneField(ResearchBounty, on_delete=models.PROTECT, related_name="spend")
-    amount_minor = models.BigIntegerField()
-    currency = models.CharField(max_length=5)
-    spent_at = models.DateTimeField()
-
-    class Meta:
-        indexes = [models.Index(fields=["key", "spent_at"], name="research_spend_by_time")]
-
-    def __str__(self) -> str:
-        return f"spend of {self.bounty_id}"
-
-
 class CaseReserve(models.Model):
     """What a candidate under way may cost at most: its cap with the platform's fee, and its runs. The insert is the lock."""
 
@@ -158,8 +142,12 @@ class ResearchSettlement(models.Model):
     # The signed receipt (see `verification.receipts`), issued once.
     receipt = models.JSONField(null=True, blank=True)
     settled_at = models.DateTimeField()
+    # Until when it may be challenged; when that and deposit maturity will have passed, and when the money then became payable.
+    final_at = models.DateTimeField()
     matures_at = models.DateTimeField()
     matured_at = models.DateTimeField(null=True, blank=True)
+    # By a Finding before it was payable: reward and fee went back to the agent. What is payable stays.
+    taken_back_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -167,10 +155,15 @@ class ResearchSettlement(models.Model):
                 condition=Q(outcome="ACCEPTED", reward_minor__gt=0, fee_minor__gte=0)
                 | (~Q(outcome="ACCEPTED") & Q(reward_minor=0, fee_minor=0)),
                 name="research_settlement_pays_only_gains",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(matured_at__isnull=True) | Q(taken_back_at__isnull=True), name="payable_reward_is_never_taken_back"
+            ),
         ]
         indexes = [
-            models.Index(fields=["matures_at"], condition=Q(matured_at__isnull=True, reward_minor__gt=0), name="research_pay_to_mature")
+            models.Index(
+                fields=["matures_at"], condition=Q(matured_at__isnull=True, taken_back_at__isnull=True), name="research_pay_to_mature"
+            )
         ]
 
     def __str__(self) -> str:
@@ -192,20 +185,33 @@ class RunPayment(models.Model):
     amount_minor = models.BigIntegerField()
     # The part of it that went into the owner's stake instead of what he earned.
     staked_minor = models.BigIntegerField(default=0)
+    # The part of it that the platform's fees paid: a calibration, a ringer, more runs than a candidate's reserve is for.
+    platform_minor = models.BigIntegerField(default=0)
     currency = models.CharField(max_length=5)
     paid_at = models.DateTimeField()
+    # At the earliest; it waits for the end of its candidate's challenge window too.
     matures_at = models.DateTimeField()
     matured_at = models.DateTimeField(null=True, blank=True)
+    # By a Finding before it was payable: what was not in the stake went back to whom it came from.
+    taken_back_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 condition=Q(staked_minor__gte=0, amount_minor__gte=F("staked_minor")), name="staked_part_is_a_part_of_the_pay"
             ),
+            models.CheckConstraint(
+                condition=Q(platform_minor__gte=0, amount_minor__gte=F("platform_minor")), name="platform_part_is_a_part_of_the_pay"
+            ),
+            models.CheckConstraint(
+                condition=Q(matured_at__isnull=True) | Q(taken_back_at__isnull=True), name="payable_run_pay_is_never_taken_back"
+            ),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="run_pay_is_positive"),
             models.CheckConstraint(condition=Q(reason="CALIBRATION") | Q(bounty__isnull=False), name="run_pay_comes_from_a_bounty"),
         ]
-        indexes = [models.Index(fields=["matures_at"], condition=Q(matured_at__isnull=True), name="run_pay_to_mature")]
+        indexes = [
+            models.Index(fields=["matures_at"], condition=Q(matured_at__isnull=True, taken_back_at__isnull=True), name="run_pay_to_mature")
+        ]
 
     def __str__(self) -> str:
         return f"pay of run {self.run_id}"
