@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from tasks import ids, leases
 from tasks.models import Mode
+from verification.replay import classes
 
 
 class Tree(models.Model):
@@ -103,7 +104,7 @@ class Host(models.Model):
     # Its owner's word for it.
     untrusted_name = models.CharField(max_length=80)
     # `verification.replay.classes.ClassKey.text`, and the hardware family in it.
-    class_text = models.CharField(max_length=300)
+    class_text = models.CharField(max_length=classes.MAX_TEXT)
     hardware = models.CharField(max_length=80)
     # The sandbox level it reported to have reached.
     reported_level = models.CharField(max_length=12)
@@ -142,9 +143,9 @@ class Candidate(leases.Leased):
 
     EDGES = {
         Status.SEALED: {Status.RECEIVED, Status.LAPSED},
-        Status.RECEIVED: {Status.SMOKE, Status.REJECTED, Status.INCONCLUSIVE},
+        Status.RECEIVED: {Status.SMOKE, Status.INCONCLUSIVE},
+        Status.SMOKE: {Status.WAITING, Status.REJECTED, Status.INCONCLUSIVE},
         # Back to RECEIVED: rebased on a newer tip, which makes it another tree.
-        Status.SMOKE: {Status.WAITING, Status.RECEIVED, Status.REJECTED, Status.INCONCLUSIVE},
         Status.WAITING: {Status.REPLAYING, Status.RECEIVED, Status.REJECTED, Status.INCONCLUSIVE},
         Status.REPLAYING: {Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE, Status.RECEIVED},
         Status.ACCEPTED: set(),
@@ -174,10 +175,15 @@ class Candidate(leases.Leased):
     reported_gain = models.FloatField(null=True, blank=True)
     untrusted_note = models.CharField(max_length=500, blank=True, default="")
     # The hardware class its pairs run on, and the secret-pool seeds drawn for it, once it is its turn.
-    class_text = models.CharField(max_length=300, blank=True, default="")
+    class_text = models.CharField(max_length=classes.MAX_TEXT, blank=True, default="")
     seed_indexes = models.JSONField(default=list, blank=True)
+    # When what it waits for in this status has taken too long.
+    wait_until = models.DateTimeField(null=True, blank=True)
     # `verification.replay.sequential.Sequential` as JSON after the last judged pair.
     test = models.JSONField(null=True, blank=True)
+    # The class and test that it won on first, while it is confirmed on a second class (which the two fields above then speak of).
+    first_class_text = models.CharField(max_length=classes.MAX_TEXT, blank=True, default="")
+    first_test = models.JSONField(null=True, blank=True)
     # Machine codes only (see `verification.research.reasons`).
     reason_code = models.CharField(max_length=40, blank=True, default="")
     gain = models.FloatField(null=True, blank=True)
@@ -235,8 +241,9 @@ class Run(leases.Leased):
 
     EDGES = {
         Stage.OPEN: {Stage.SEALED, Stage.CANCELLED},
-        Stage.SEALED: {Stage.REVEALED, Stage.OPEN, Stage.CANCELLED},
-        Stage.REVEALED: {Stage.HANDED_IN, Stage.OPEN, Stage.CANCELLED},
+        # An owner who vanishes with a sealed report does not get the run back: it is asked anew, as another replica.
+        Stage.SEALED: {Stage.REVEALED, Stage.CANCELLED},
+        Stage.REVEALED: {Stage.HANDED_IN, Stage.CANCELLED},
         Stage.HANDED_IN: {Stage.VALID, Stage.INVALID, Stage.CANCELLED},
         Stage.VALID: set(),
         Stage.INVALID: set(),
@@ -258,7 +265,7 @@ class Run(leases.Leased):
     replica = models.PositiveSmallIntegerField(default=0)
     seed_index = models.PositiveSmallIntegerField(default=0)
     seed = models.BigIntegerField()
-    class_text = models.CharField(max_length=300, blank=True, default="")
+    class_text = models.CharField(max_length=classes.MAX_TEXT, blank=True, default="")
     hardware = models.JSONField(default=list)
     level = models.CharField(max_length=12)
     is_trusted_only = models.BooleanField(default=False)
@@ -266,6 +273,11 @@ class Run(leases.Leased):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     leased_by_key = models.UUIDField(null=True, blank=True)
+    leased_at = models.DateTimeField(null=True, blank=True)
+    # User ids of owners who gave it back: they do not get it again.
+    failed_by = models.JSONField(default=list, blank=True)
+    # The last one's reason as a code; an owner's word, which decides nothing.
+    reported_failure = models.CharField(max_length=40, blank=True, default="")
     reported_step = models.PositiveIntegerField(default=0)
     seal = models.CharField(max_length=64, blank=True, default="")
     sealed_at = models.DateTimeField(null=True, blank=True)
