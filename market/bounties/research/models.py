@@ -81,7 +81,8 @@ class ResearchBounty(models.Model):
                 name="research_reserves_stay_within_the_budget",
             ),
             models.CheckConstraint(
-                condition=Q(budget_minor__gt=0, reward_per_effect_minor__gt=0, cap_minor__gt=0, run_fee_minor__gt=0, bond_minor__gte=0),
+                condition=Q(budget_minor__gt=0, reward_per_effect_minor__gt=0, cap_minor__gt=0, run_fee_minor__gt=0)
+                & Q(bond_minor__gt=0, challenge_stake_minor__gt=0),
                 name="research_offer_amounts_are_positive",
             ),
             models.CheckConstraint(
@@ -110,7 +111,7 @@ class CaseReserve(models.Model):
     amount_minor = models.BigIntegerField()
     # What its runs and its reward took of it.
     spent_minor = models.BigIntegerField(default=0)
-    bond = models.OneToOneField(Bond, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    bond = models.OneToOneField(Bond, on_delete=models.PROTECT, related_name="+")
     # None: reserved. What was not spent is free again from then on.
     released_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -176,6 +177,7 @@ class RunPayment(models.Model):
     class Reason(models.TextChoices):
         VALID = "VALID", "a valid run"
         PARTIAL = "PARTIAL", "the part done of a run that the market cancelled"
+        UNJUDGED = "UNJUDGED", "a run that we could not evaluate, paid as done"
         CALIBRATION = "CALIBRATION", "a host's first run, paid by the platform"
 
     run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="payment")
