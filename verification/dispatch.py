@@ -17,6 +17,16 @@ def ring_vision() -> None:
     transaction.on_commit(lambda: _gpu_bell().ring("gpu.work_vision", expires_s=_GPU_BELL_EXPIRES_S), robust=True)
 
 
+def ring_replay() -> None:
+    """After commit, wake the machines that train replays and the trusted pool: runs or trusted jobs are ready to be leased."""
+    transaction.on_commit(lambda: _gpu_bell().ring("gpu.work_replay", expires_s=_GPU_BELL_EXPIRES_S), robust=True)
+
+
+def nudge_research() -> None:
+    """After commit, let a worker take candidates as far as they go without waiting for the sweeper."""
+    bells.ring_after_commit("research.advance")
+
+
 def nudge_advance(submission_id: uuid.UUID) -> None:
     """After commit, let a worker advance a case without waiting for the sweeper."""
     bells.ring_after_commit("verification.advance", arguments={"submission_id": str(submission_id)})

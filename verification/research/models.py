@@ -58,11 +58,15 @@ class ResearchTask(models.Model):
     # `verification.replay.spec.Spec` as JSON; immutable from the funding on.
     spec = models.JSONField()
     spec_digest = models.CharField(max_length=64)
+    # What its prices ask for at least: the share of runs that are audited, and how many random segments of each.
+    audit_share = models.FloatField()
+    audited_segments = models.PositiveSmallIntegerField()
     status = models.CharField(max_length=8, choices=Status, default=Status.DRAFT)
     closes_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        constraints = [models.CheckConstraint(condition=Q(audit_share__range=(0, 1)), name="audit_share_is_a_probability")]
         indexes = [models.Index(fields=["closes_at"], condition=Q(status="LISTED"), name="research_task_listed")]
 
     def __str__(self) -> str:
