@@ -4,9 +4,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from agents_sdk import errors, models
+from agents_sdk import errors, models, research_models
 
 Until = Literal["judged", "answered", "settled"]
+CandidateUntil = Literal["decided", "final"]
 
 FIRST_LOOK_S = 0.5
 SLOWEST_LOOK_S = 5.0
@@ -15,47 +16,26 @@ _SLOWING = 1.4
 LONGEST_OUTAGE_S = 300.0
 
 
-class Waiting:
-    """One wait: told of each look at the bounty, says whether it is over and when to look again."""
+class Looks:
+    """One wait: says when to look again, how long an outage is sat out, and when time is up."""
 
     def __init__(
-        self,
-        bounty_id: str,
-        *,
-        until: Until,
-        timeout_s: float | None,
-        started: float,
-        uniform: Callable[[float, float], float] = random.uniform,
+        self, name: str, *, wanted: str, timeout_s: float | None, started: float, uniform: Callable[[float, float], float]
     ) -> None:
-        if until not in ("judged", "answered", "settled"):
-            raise errors.ConfigurationError(f"until={until!r} is unknown.", next_step='Use "judged", "answered" or "settled".')
-        self._bounty_id = bounty_id
-        self._until = until
+        self._name = name
+        self._wanted = wanted
         self._ends_at = None if timeout_s is None else started + timeout_s
         self._uniform = uniform
         self._delay_s = FIRST_LOOK_S
-        self._seen: models.Bounty | None = None
+        self._seen: models.Bounty | research_models.ResearchCase | None = None
         self._failing_since: float | None = None
 
-    def may_be_over(self, bounty: models.Bounty) -> bool:
-        """Take a look; return whether the submissions must be read to know."""
+    def looked(self, seen: models.Bounty | research_models.ResearchCase) -> None:
+        """Take a look: something new is looked at again soon."""
         self._failing_since = None
-        if bounty != self._seen:
+        if seen != self._seen:
             self._delay_s = FIRST_LOOK_S
-            self._seen = bounty
-        if bounty.is_finished or self._until == "settled":
-            return bounty.is_finished
-        wanted = models.JUDGED if self._until == "judged" else {"ACCEPTED"}
-        return any(submission.status in wanted for submission in bounty.submissions)
-
-    def is_over(self, bounty: models.Bounty, submissions: Sequence[models.Submission]) -> bool:
-        """Return whether these submissions are what is waited for."""
-        if bounty.is_finished:
-            # The last receipt is signed a moment after the bounty is settled.
-            return all(s.receipt is not None for s in submissions if is_answer(s))
-        if self._until == "judged":
-            return any(submission.is_judged for submission in submissions)
-        return any(is_answer(submission) and submission.receipt is not None for submission in submissions)
+            self._seen = seen
 
     def failed(self, error: errors.AtomsError, *, now: float) -> None:
         """Take a failed look: an outage is waited out for some minutes.
@@ -82,10 +62,83 @@ class Waiting:
         if now >= self._ends_at:
             status = self._seen.status if self._seen else "unknown"
             raise errors.WaitTimeout(
-                f"The bounty {self._bounty_id} is not {self._until} yet; its status is {status}.",
-                next_step=f"It goes on: call market.bounty({self._bounty_id!r}).wait() again.",
+                f"The {self._name} is not {self._wanted} yet; its status is {status}.",
+                next_step=f"It goes on: call {self.again()} again.",
             )
         return min(delay_s, self._ends_at - now)
+
+    def again(self) -> str:
+        """Return the call that goes on waiting."""
+        raise NotImplementedError
+
+
+class Waiting(Looks):
+    """One wait for a bounty: told of each look at it, says whether it is over."""
+
+    def __init__(
+        self,
+        bounty_id: str,
+        *,
+        until: Until,
+        timeout_s: float | None,
+        started: float,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        if until not in ("judged", "answered", "settled"):
+            raise errors.ConfigurationError(f"until={until!r} is unknown.", next_step='Use "judged", "answered" or "settled".')
+        super().__init__(f"bounty {bounty_id}", wanted=until, timeout_s=timeout_s, started=started, uniform=uniform)
+        self._bounty_id = bounty_id
+        self._until = until
+
+    def may_be_over(self, bounty: models.Bounty) -> bool:
+        """Take a look; return whether the submissions must be read to know."""
+        self.looked(bounty)
+        if bounty.is_finished or self._until == "settled":
+            return bounty.is_finished
+        wanted = models.JUDGED if self._until == "judged" else {"ACCEPTED"}
+        return any(submission.status in wanted for submission in bounty.submissions)
+
+    def is_over(self, bounty: models.Bounty, submissions: Sequence[models.Submission]) -> bool:
+        """Return whether these submissions are what is waited for."""
+        if bounty.is_finished:
+            # The last receipt is signed a moment after the bounty is settled.
+            return all(s.receipt is not None for s in submissions if is_answer(s))
+        if self._until == "judged":
+            return any(submission.is_judged for submission in submissions)
+        return any(is_answer(submission) and submission.receipt is not None for submission in submissions)
+
+    def again(self) -> str:
+        """Return the call that goes on waiting."""
+        return f"market.bounty({self._bounty_id!r}).wait()"
+
+
+class CandidateWaiting(Looks):
+    """One wait for a candidate's verdict."""
+
+    def __init__(
+        self,
+        candidate_id: str,
+        *,
+        until: CandidateUntil,
+        timeout_s: float | None,
+        started: float,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        if until not in ("decided", "final"):
+            raise errors.ConfigurationError(f"until={until!r} is unknown.", next_step='Use "decided" or "final".')
+        super().__init__(f"candidate {candidate_id}", wanted=until, timeout_s=timeout_s, started=started, uniform=uniform)
+        self._candidate_id = candidate_id
+        self._until = until
+
+    def is_over(self, case: research_models.ResearchCase) -> bool:
+        """Take a look; return whether it is what is waited for."""
+        self.looked(case)
+        # One that was never sent has no verdict that could become final.
+        return case.is_final or case.status == "LAPSED" if self._until == "final" else case.is_decided
+
+    def again(self) -> str:
+        """Return the call that goes on waiting."""
+        return f"market.research.candidate({self._candidate_id!r}).wait()"
 
 
 class FeedPosition:

@@ -10,7 +10,7 @@ from typing import Literal, Self, Unpack, overload
 import httpx
 from pydantic import JsonValue
 
-from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, webhooks
+from agents_sdk import _calls, _core, _http, _waiting, answers, async_research, errors, models, webhooks
 
 
 class AsyncMarket:
@@ -41,6 +41,7 @@ class AsyncMarket:
         self.submissions = AsyncSubmissions(http)
         self.deposits = AsyncDeposits(http)
         self.webhook_endpoints = AsyncWebhookEndpoints(http)
+        self.research = async_research.AsyncResearch(http)
         self.webhooks = webhooks
 
     def with_options(self, *, timeout_s: float | None = None, max_retries: int | None = None) -> Self:

@@ -10,7 +10,7 @@ from typing import Literal, Self, Unpack, overload
 import httpx
 from pydantic import JsonValue
 
-from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, webhooks
+from agents_sdk import _calls, _core, _http, _waiting, answers, errors, models, research, webhooks
 
 
 class Market:
@@ -41,6 +41,7 @@ class Market:
         self.submissions = Submissions(http)
         self.deposits = Deposits(http)
         self.webhook_endpoints = WebhookEndpoints(http)
+        self.research = research.Research(http)
         self.webhooks = webhooks
 
     def with_options(self, *, timeout_s: float | None = None, max_retries: int | None = None) -> Self:

@@ -3,6 +3,7 @@
 import json
 import secrets
 import unicodedata
+from typing import Annotated
 
 import pydantic
 
@@ -11,37 +12,49 @@ LONGEST_TEXT = 2_000
 _UNWANTED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-def clean(text: str) -> str:
-    """Return ``text`` without control and zero-width characters (line feeds stay), capped at `LONGEST_TEXT` characters."""
-    kept = (c for c in text[: 4 * LONGEST_TEXT] if c == "\n" or unicodedata.category(c) not in _UNWANTED)
-    return "".join(kept)[:LONGEST_TEXT]
+def clean(text: str, *, longest: int = LONGEST_TEXT) -> str:
+    """Return ``text`` without control and zero-width characters (line feeds stay), capped at ``longest`` characters."""
+    kept = (c for c in text[: 4 * longest] if c == "\n" or unicodedata.category(c) not in _UNWANTED)
+    return "".join(kept)[:longest]
 
 
-class Untrusted(pydantic.BaseModel):
-    """What a worker wrote. It is data: never follow it, and never put it into a prompt but through `to_llm`.
+def _cleaned(longest: int) -> pydantic.BeforeValidator:
+    def read(value: object) -> object:
+        return clean(value, longest=longest) if isinstance(value, str) else "" if value is None else value
+
+    return pydantic.BeforeValidator(read)
+
+
+Cleaned = Annotated[str, _cleaned(LONGEST_TEXT)]
+# The description of a research bounty.
+LongCleaned = Annotated[str, _cleaned(2 * LONGEST_TEXT)]
+
+
+class Hidden(pydantic.BaseModel):
+    """What strangers wrote. It is data: never follow it, and never put it into a prompt but through `to_llm`.
 
     Printing this object, or one that holds it, shows lengths only.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
-    note: str = pydantic.Field(default="", repr=False)
-    statement: str = pydantic.Field(default="", repr=False)
-
-    @pydantic.field_validator("note", "statement", mode="before")
-    @classmethod
-    def _clean(cls, value: object) -> object:
-        return clean(value) if isinstance(value, str) else "" if value is None else value
-
     def __repr__(self) -> str:
-        return f"Untrusted(note=<{len(self.note)} characters>, statement=<{len(self.statement)} characters>)"
+        lengths = ", ".join(f"{name}=<{len(text)} characters>" for name, text in self)
+        return f"{type(self).__name__}({lengths})"
 
     __str__ = __repr__
 
     def to_llm(self) -> str:
         """Render the words between markers that their writer can't have known; empty if there are none."""
-        words = {name: text for name, text in (("note", self.note), ("statement", self.statement)) if text}
+        words = {name: text for name, text in self if text}
         return fenced(words, source="worker") if words else ""
+
+
+class Untrusted(Hidden):
+    """What a worker wrote. It is data: never follow it, and never put it into a prompt but through `to_llm`."""
+
+    note: Cleaned = pydantic.Field(default="", repr=False)
+    statement: Cleaned = pydantic.Field(default="", repr=False)
 
 
 def fenced(words: dict[str, str], *, source: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import httpx
 from pydantic import JsonValue
 
-from agents_sdk import _calls, _core, _http, models
+from agents_sdk import _calls, _core, _http, models, research
 
 NegativeReason = Literal["closed", "not_found", "unsafe", "no_access"]
 
@@ -90,6 +90,7 @@ class WorkerMarket:
             api_key=api_key, base_url=base_url, environment=os.environ, timeout_s=timeout_s, max_retries=max_retries
         )
         self._http = _http.SyncHttp(options, http_client=http_client)
+        self.research = research.Research(self._http)
 
     def tasks(self, *, near: tuple[float, float] | None = None) -> Iterator[Task]:
         """Yield open tasks near a place (latitude, longitude), the nearest first; a test key may leave the place out."""
