@@ -283,7 +283,7 @@ def _taken(state: State, event: Event) -> State:
             return replace(state, obstacles=found)
         case Leased(runs):
             left = None if state.runs_left is None else max(0, state.runs_left - len(runs))
-            known = {run.id: _again(state.runs.get(run.id), run) for run in runs}
+            known = {run.id: again(state.runs.get(run.id), run) for run in runs}
             return replace(state, runs={**state.runs, **known}, runs_left=left, is_asking=False, answer="", answer_text="", ask_failures=0)
         case NothingLeased(answer, text, retry_after_s):
             return _unanswered(state, answer, text, retry_after_s)
@@ -293,7 +293,7 @@ def _taken(state: State, event: Event) -> State:
             return state if run is None or run.token != event.token else _of_run(state, run, event)
 
 
-def _again(held: Run | None, leased: Run) -> Run:
+def again(held: Run | None, leased: Run) -> Run:
     """Take a run that was leased; where its result is here already, under a token that ended, it is handed in under the new one."""
     if held is None or held.stage not in FINISHED_STAGES:
         return leased
@@ -317,7 +317,7 @@ def _of_run(state: State, run: Run, event: Progressed | Stopped | Done | Failed 
         case Failed(_, _, do, trouble, retry_after_s):
             return _failed(state, run, do, trouble, retry_after_s)
         case Unwanted(_, _, reason):
-            return replace(_with(state, _given_back(run, reason)), ask_at=state.now + UNWANTED_S)
+            return replace(_with(state, _given_back(replace(run, is_busy=False), reason)), ask_at=state.now + UNWANTED_S)
         case Stale():
             # A child that still trains it is stopped first; then the run is forgotten.
             if run.is_training:
@@ -368,7 +368,7 @@ def _again_later(state: State, run: Run, trouble: str, retry_after_s: float = 0.
 
 
 def _given_back(run: Run, reason: str) -> Run:
-    return replace(run, stage=Stage.GIVING_BACK, reason=reason, retry_at=0.0, failures=0)
+    return replace(run, stage=Stage.GIVING_BACK, reason=reason, retry_at=0.0, failures=0, trouble="")
 
 
 def _with(state: State, run: Run) -> State:
