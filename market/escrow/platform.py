@@ -22,21 +22,16 @@ def pay(*, mode: str, currency: str, parts: Sequence[holds.Part], effect: str) -
     _post("platform", [(fees, part) for part in parts], currency, effect)
 
 
-def take_back(
-    *, mode: str, worker_id: uuid.UUID, agent_id: uuid.UUID, currency: str, earned_minor: int, fee_minor: int, effect: str
-) -> None:
-    """Give an agent back what a worker earned, and the platform's fee, for work that turned out to be none.
+def take_back(*, mode: str, worker_id: uuid.UUID, currency: str, parts: Sequence[holds.Part], effect: str) -> None:
+    """Move what a worker earned on to those whom it came from, for work that turned out to be none. A repeat moves nothing.
 
-    A repeat moves nothing. The pay must not have matured: what is payable stays.
+    It must not have matured: what is payable stays.
 
     Raises:
-        PaidOtherwise: the effect was taken back before with other amounts.
+        PaidOtherwise: the effect was taken back before with other parts.
     """
-    agent = account_paths.agent_available(mode=mode, agent_id=agent_id, currency=currency)
     earned = account_paths.worker_earned(mode=mode, worker_id=worker_id, currency=currency)
-    fees = account_paths.platform_fees(mode=mode, currency=currency)
-    sources = [(earned, holds.Part(agent, earned_minor, "pay_taken_back")), (fees, holds.Part(agent, fee_minor, "fee_taken_back"))]
-    _post("take back", sources, currency, effect)
+    _post("take back", [(earned, part) for part in parts], currency, effect)
 
 
 def _post(kind: str, moves: Sequence[tuple[str, holds.Part]], currency: str, effect: str) -> None:

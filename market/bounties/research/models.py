@@ -9,7 +9,7 @@ from market.accounts.models import Agent, ApiKey
 from market.escrow.models import Bond
 from tasks import ids
 from tasks.models import Mode, WorkerProfile
-from verification.research.models import Candidate, ResearchTask, Run
+from verification.research.models import Candidate, Finding, ResearchTask, Run
 
 
 class ResearchBounty(models.Model):
@@ -220,7 +220,7 @@ class RunPayment(models.Model):
 
 
 class Forfeit(models.Model):
-    """What an owner's stake lost by one invalid run; the insert is the lock."""
+    """What an owner's stake lost by one forged run, 0 where it was empty; the insert is the lock."""
 
     run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="forfeit")
     worker = models.ForeignKey(WorkerProfile, on_delete=models.PROTECT, related_name="+")
@@ -249,11 +249,40 @@ class Challenge(models.Model):
     bond = models.OneToOneField(Bond, on_delete=models.PROTECT, related_name="+")
     untrusted_statement = models.CharField(max_length=1000, blank=True, default="")
     status = models.CharField(max_length=9, choices=Status, default=Status.OPEN)
+    # What an upheld one won: the candidate's bond and a part of forgers' stakes. Earned like a reward, and payable like one.
+    award_minor = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
+    matures_at = models.DateTimeField(null=True, blank=True)
+    matured_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["candidate"], condition=Q(status="OPEN"), name="candidate_has_one_open_challenge")]
+        constraints = [
+            models.UniqueConstraint(fields=["candidate"], condition=Q(status="OPEN"), name="candidate_has_one_open_challenge"),
+            models.UniqueConstraint(fields=["candidate", "challenger"], name="challenger_challenges_a_candidate_once"),
+            models.CheckConstraint(
+                condition=Q(award_minor=0) | Q(status="UPHELD", award_minor__gt=0, matures_at__isnull=False),
+                name="only_upheld_challenge_wins",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["matures_at"], condition=Q(matured_at__isnull=True, award_minor__gt=0), name="research_award_to_mature")
+        ]
 
     def __str__(self) -> str:
         return ids.encode("chl", self.pk)
+
+
+class AppliedFinding(models.Model):
+    """What an upheld finding cost those whom it is about; the insert is the lock."""
+
+    finding = models.OneToOneField(Finding, on_delete=models.PROTECT, primary_key=True, related_name="applied")
+    bounty = models.ForeignKey(ResearchBounty, on_delete=models.PROTECT, related_name="applied_findings")
+    # What came back to the agent, because it was not payable yet; the bond that was still placed; the stake of the run's owner.
+    taken_back_minor = models.BigIntegerField(default=0)
+    bond_minor = models.BigIntegerField(default=0)
+    stake_minor = models.BigIntegerField(default=0)
+    applied_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"consequences of finding {self.finding_id}"

@@ -15,6 +15,7 @@ from market.bounties.research.models import ResearchBounty
 from market.common import retrying
 from market.policy import decisions, screening
 from tasks import text
+from verification.replay import policy
 from verification.replay import spec as specs
 from verification.research import posting as task_posting
 
@@ -162,6 +163,7 @@ def _write(
     closes_at: datetime.datetime,
     now: datetime.datetime,
 ) -> ResearchBounty:
+    price = draft.price
     task = task_posting.create(
         mode=agent.mode,
         owner=agent.owner,
@@ -170,9 +172,10 @@ def _write(
         spec_json=draft.spec.to_json(),
         base_files=base_files,
         closes_at=closes_at,
+        audit_share=price.audit_share,
+        audited_segments=policy.segment_count(price.run_fee_minor, draft.spec.segments),
         now=now,
     )
-    price = draft.price
     return ResearchBounty.objects.create(
         agent=agent,
         posted_with=key,

@@ -7,6 +7,7 @@ from market.bounties import pricing
 from market.bounties.research import rules
 from market.common import money
 from market.common.money import Money
+from verification.replay import policy
 from verification.replay.spec import Spec
 
 # In minor units. What a run costs its owner is a matter of minutes of a processor or hours of a card.
@@ -14,6 +15,8 @@ MIN_RUN_FEE_MINOR = {"USD": 1, "EUR": 1, "GBP": 1, "JPY": 1, "USDC": 10_000}
 MAX_BUDGET_MINOR = {"USD": 10_000_000, "EUR": 10_000_000, "GBP": 10_000_000, "JPY": 15_000_000, "USDC": 100_000_000_000}
 # A bond or a stake of more than so many run fees keeps honest people out.
 MAX_BOND_IN_RUNS = 20
+# Of a host with so many valid results hardly any run is audited for its record alone.
+_LONG_RECORD = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,12 @@ class Price:
     def case_minor(self) -> int:
         """What one candidate may cost at most: its cap with the platform's fee, and its runs."""
         return case_minor(self.cap_minor, self.fee_bps, self.max_runs, self.run_fee_minor)
+
+    @property
+    def audit_share(self) -> float:
+        """The least share of runs that must be audited, so that nobody wins by forging them while his stake is full."""
+        full_minor = rules.FULL_STAKE_IN_RUNS * self.run_fee_minor
+        return policy.audit_probability(_LONG_RECORD, gain_minor=self.run_fee_minor, stake_minor=full_minor, price_minor=self.run_fee_minor)
 
     @property
     def sure_candidate_count(self) -> int:

@@ -31,6 +31,6 @@ CALIBRATION_WINDOW = datetime.timedelta(hours=72)
 # Rejections that no maker could foresee when he sent his commit: the tip moved meanwhile. His bond goes back to him.
 BLAMELESS_REJECTIONS = frozenset({reasons.REBASE_CONFLICT, reasons.REBASE_REFUSED, reasons.NOTHING_NEW, reasons.DUPLICATE_TREE})
 # Runs that nobody hands in by mistake.
-FORGERIES = frozenset({reasons.AUDIT_FAILED, reasons.OTHER_WEIGHTS, reasons.IMPOSSIBLE_PROFILE, reasons.OTHER_ROOT})
+FORGERIES = frozenset({reasons.AUDIT_FAILED, reasons.OTHER_WEIGHTS, reasons.OTHER_ROOT})
 # Who leaves once he has seen which checkpoints are asked for dodges the audit: that must cost what failing it costs.
 DESERTIONS = frozenset({reasons.VANISHED, reasons.GAVE_UP})
