@@ -1,6 +1,5 @@
 """Carries out what the machine wants of the market: one blocking call an intent, its outcome as an event. Every POST has a fixed key."""
 
-import hashlib
 import random
 import re
 import time
@@ -23,6 +22,8 @@ from verification.replay.spec import MalformedSpec, Spec
 SAME_QUESTION_S = float(machine.LEASE_S)
 MOST_TREE_BYTES = 1_100_000
 _JITTER_S = 2.0
+# A market that asks to look again at once is looked at this often.
+LEAST_LOOK_S = 1.0
 _ROLE = re.compile(r"(tree)|(train|asset):([a-z0-9][a-z0-9_.-]{0,63})")
 
 
@@ -307,7 +308,7 @@ def _spec(item: leases.LeaseItem) -> Spec:
 def _sealed(intent: machine.Intent, sealed: leases.Sealed) -> machine.Event:
     if sealed.is_reveal_due:
         return machine.Done(intent.run_id, intent.token, intent.do, stage=Stage.DUE)
-    return machine.Done(intent.run_id, intent.token, intent.do, stage=Stage.SEALED, retry_after_s=max(1.0, sealed.retry_after_s))
+    return machine.Done(intent.run_id, intent.token, intent.do, stage=Stage.SEALED, retry_after_s=max(LEAST_LOOK_S, sealed.retry_after_s))
 
 
 def _key(intent: machine.Intent) -> str:
@@ -319,9 +320,3 @@ def _retry_after_s(error: errors.AtomsError) -> float:
     asked = error.retry_after_s if isinstance(error, errors.APIStatusError) else None
     # Spread, so that all owners do not come back to a market in the same second.
     return (asked or 0.0) + random.uniform(0, _JITTER_S)  # noqa: S311
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,10 +18,12 @@ from typing import cast
 from pydantic import JsonValue
 
 from agents_sdk import errors, leases
-from gpu_workers.owner import children, errands, history, limits, machine, money, reasons, sensors
+from gpu_workers.owner import children, errands, history, limits, machine, money, reasons, sensors, train_job
 from gpu_workers.owner import folder as folders
 from gpu_workers.owner.machine import Do, Stage
+from gpu_workers.sandbox import levels
 from verification.replay import reports
+from verification.replay.classes import ClassKey
 from verification.replay.spec import Spec
 
 TICK_S = 0.2
@@ -242,7 +244,7 @@ class Program:
             self._events.put(finished)
             return
         card = self._look.reading.card(self._setup.limits.gpus) if self._look.reading else None
-        self._write_job(run, card)
+        self._write_job(run)
         self._trainee = children.Trainee(
             run,
             folder=self._folder,
@@ -252,29 +254,28 @@ class Program:
         )
         self._setup.note(f"Training {run.id}.")
 
-    def _write_job(self, run: machine.Run, card: sensors.Card | None) -> None:
+    def _write_job(self, run: machine.Run) -> None:
         params = cast("Mapping[str, JsonValue]", self._records[run.id]["params"])
         spec = Spec.from_json(params["spec"])
-        data = {file.name: str(errands.data_path(self._folder, file.sha256)) for file in (*spec.files("train"), *spec.files("asset"))}
-        job: folders.JsonObject = {
-            "run_id": run.id,
-            "spec": params["spec"],
-            "seed": params["seed"],
-            "class_key": params.get("class_key") or self._setup.host.class_key,
-            "data": cast(JsonValue, data),
-            "threads": self._setup.limits.threads,
-            "device": "cpu" if card is None else "cuda",
-        }
-        folders.write(self._folder.run_folder(run.id) / "job.json", job, is_lasting=False)
+        job = train_job.Job(
+            run_id=run.id,
+            spec=spec,
+            seed=cast(int, params["seed"]),
+            class_key=ClassKey.parse(str(params.get("class_key") or self._setup.host.class_key)),
+            data={file.name: errands.data_path(self._folder, file.sha256) for file in (*spec.files("train"), *spec.files("asset"))},
+            level=spec.sandbox_level,
+            threads=self._setup.limits.threads,
+        )
+        folders.write(self._folder.run_folder(run.id) / "job.json", job.to_json(), is_lasting=False)
 
     def _judge(self, item: leases.LeaseItem, spec: Spec) -> str:
         """Say why an item is not wanted here; from an errand's thread."""
         bounty, pay = item.params.get("bounty"), item.params.get("pay")
         if not self._setup.limits.serves(str(bounty)):
             return "not_served"
-        if spec.sandbox_level != self._setup.host.sandbox_level and _rank(spec.sandbox_level) > _rank(self._setup.host.sandbox_level):
+        if levels.ORDER.index(spec.sandbox_level) > levels.ORDER.index(self._setup.host.sandbox_level):
             return "sandbox_level"
-        return "" if isinstance(pay, dict) else "malformed_params"
+        return "" if isinstance(pay, dict) and isinstance(item.params.get("seed"), int) else "malformed_params"
 
     # --- money and status ---
 
@@ -353,7 +354,3 @@ def _lasting(run: machine.Run) -> tuple[object, ...]:
     """Return what of a run must be on the disk; its progress counts in twentieths."""
     twentieth = max(1, run.steps // 20)
     return (run.token, run.stage, run.wanted, run.reason, run.steps_done // twentieth)
-
-
-def _rank(level: str) -> int:
-    return ("none", "bwrap-cpu", "gvisor-gpu", "vm-gpu").index(level) if level in ("bwrap-cpu", "gvisor-gpu", "vm-gpu") else 0

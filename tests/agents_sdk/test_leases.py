@@ -117,7 +117,7 @@ def listed(number: int, status: str = "PAID") -> dict[str, Any]:
         "money_status": status,
         "pay": MONEY,
         "reason": None,
-        "title": "faster\x1b[2J loss",
+        "untrusted": {"title": "faster\x1b[2J loss"},
     }
 
 
@@ -204,8 +204,8 @@ def test_runs_come_page_by_page_with_their_sums_and_without_control_characters()
     pages = list(one.replays())
     assert [(run.id[-1], run.money_status, run.reason) for page in pages for run in page.data] == [("3", "PAID", ""), ("2", "PENDING", "")]
     assert str(pages[0].totals[0].pending) == "0.84 USD"
-    assert pages[0].data[0].title == "faster[2J loss"
-    assert one.replay(f"rpl_{2:032x}").title == "faster[2J loss"
+    assert pages[0].data[0].untrusted.title == "faster[2J loss"
+    assert one.replay(f"rpl_{2:032x}").untrusted.title == "faster[2J loss"
     with pytest.raises(errors.ConfigurationError):
         one.replay("../keys")
 

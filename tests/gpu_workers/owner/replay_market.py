@@ -167,8 +167,13 @@ class ReplayMarket:
         return {"data": shown, "next_cursor": str(first + 2) if first + 2 < len(known) else "", "totals": totals}
 
     def _row(self, run: Run) -> dict[str, Any]:
-        status = {"DONE": "PAID", "FAILED": "FAILED"}.get(run.state, "PENDING" if run.state == "REVEALED" else "NONE")
-        about = {"pay": run.params["pay"], "reason": run.reason, "title": run.params["title"], "bounty": run.params["bounty"]}
+        status = {"DONE": "PAID", "FAILED": "FAILED"}.get(run.state, "PENDING")
+        about = {
+            "pay": run.params["pay"] if run.state in ("DONE", "FAILED") else None,
+            "reason": run.reason,
+            "untrusted": {"title": run.params["title"]},
+            "bounty": run.params["bounty"],
+        }
         return {"id": run.id, "status": run.state, "money_status": status, **about}
 
     def _post(self, path: str, query: str, body: bytes, headers: dict[str, str]) -> Answer:
