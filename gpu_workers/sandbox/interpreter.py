@@ -84,9 +84,7 @@ def layout(packages: tuple[str, ...]) -> Layout:
 
 def _library_folders(program: Path, prefix: Path) -> list[str]:
     """Give the system folders whose shared libraries this very process uses, and that of its loader; real paths, parents first."""
-    ours = {sys.prefix, sys.exec_prefix, *(path for path in sys.path if path)}
-    if prefix != Path("/usr"):
-        ours.add(str(prefix))
+    ours = {sys.prefix, sys.exec_prefix, str(prefix), *(path for path in sys.path if path)} - {"/usr"}
     found = set()
     for line in Path("/proc/self/maps").read_text("utf-8", "replace").splitlines():
         path = line.split(maxsplit=5)[5] if line.count("/") else ""

@@ -279,7 +279,8 @@ def _tree(shown: interpreter.Layout, where: Mapping[str, str], files: Mapping[st
         words += ["--perms", "0444", "--ro-bind-data", str(descriptor), inside]
     words += ["--proc", "/proc"]
     for name in MASKED_FILES:
-        if Path("/proc", name).exists():
+        # The kernel keeps the others for root, and every mount costs time.
+        if _is_readable_by_all(Path("/proc", name)):
             words += ["--ro-bind", "/dev/null", f"/proc/{name}"]
     emptied = [*shown.hidden, *(f"/proc/{name}" for name in MASKED_FOLDERS if Path("/proc", name).is_dir())]
     for folder in emptied:
@@ -297,6 +298,10 @@ def _tree(shown: interpreter.Layout, where: Mapping[str, str], files: Mapping[st
     # Shared memory counts as files in /tmp, so that one size holds for both.
     words += ["--symlink", "/tmp", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]  # noqa: S108
     return words
+
+
+def _is_readable_by_all(path: Path) -> bool:
+    return path.exists() and bool(path.stat().st_mode & 0o004)
 
 
 def _process_limits(limits: Limits, group: cgroups.Group, *, is_own_user: bool) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ What it does not protect from: anything, by itself; see `gpu_workers.sandbox.lau
 """
 
 # A sandbox starts in milliseconds, and importing pathlib takes a few of them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH103, PTH112, PTH116, PTH120, PTH123
 
 import ctypes
 import marshal
