@@ -15,10 +15,11 @@ After n pairs with mean gain x and sum of squares S about it, with d = min_effec
   under a mean of 0 and a larger standard deviation, so scatter lifts the bar, and for n = 1 the bar is out of reach unless the gain is
   hundreds of s0. Never below 1.5.
 
-The figures were set by simulation and are held by tests/verification/replay/sequential: for standard deviations up to six times the
-spec's, and up to that of independent runs, a candidate whose true gain is 0 or less is accepted with at most 0.5 %; with a true
-standard deviation of up to 0.7 d, one that gains 2 d is not accepted with at most 5 %, and gains of 2 d and more with 1 % on average. Gains that are not normal void both: a candidate that
-fails on one seed in twenty and gains on the others is judged by the seeds that were drawn.
+The figures were set by simulation and are held by tests/verification/replay/test_sequential_rates.py. For standard deviations up to six
+times the spec's, and up to that of independent runs, a candidate whose true gain is 0 or less is accepted with at most 0.5 %. With a true
+standard deviation of up to 0.7 d and 12 pairs, one that gains 2 d is not accepted with at most 5 %, and those that gain 2 d and more
+with at most 1 % on average. Gains that are not normal void both: a candidate that fails on one seed in twenty and gains on the others
+is judged by the seeds that were drawn.
 """
 
 import dataclasses
