@@ -55,6 +55,18 @@ def read(content: bytes, spec: Spec) -> tuple[Tensor, ...]:
     return tensors
 
 
+def read_file(path: Path, spec: Spec) -> tuple[Tensor, ...]:
+    """Read a checkpoint's file; one larger than any checkpoint of the run is refused unread.
+
+    Raises:
+        BadCheckpoint: as `read`.
+    """
+    size = path.stat().st_size
+    if size > most_bytes(spec):
+        raise BadCheckpoint("state_too_large", f"a checkpoint of this run has at most {most_bytes(spec)} bytes, not {size}")
+    return read(path.read_bytes(), spec)
+
+
 def model_tensors(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
     """Keep the weights and buffers of the model alone."""
     return tuple(one for one in tensors if one.name.startswith(digests.MODEL_PREFIX))

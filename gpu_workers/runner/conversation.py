@@ -27,7 +27,7 @@ HARNESS_INSIDE = "/atoms/harness"
 START = "import sys; sys.path.insert(0, '/atoms'); from harness import inside; inside.main()"
 ARGUMENTS = ("-s", "-P", "-B", "-c", START)
 # Set order is a stranger's innocent mistake, and would make its run differ from one process to the next.
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TORCHINDUCTOR_DETERMINISTIC": "1"}
 PACKAGES = ("torch", "numpy", "safetensors")
 # Words of the harness, as it writes them; another word from inside is "raised".
 TREE_CODES = frozenset({
@@ -244,6 +244,9 @@ class Conversation:
         found = self._running.wait()
         words = self._running.stderr.decode("utf-8", "replace")[-1000:]
         return RunFailed("exited" if found.reason == "killed" else found.reason, f"exit status {found.code}: {words}")
+
+
+Opened = contextlib.AbstractContextManager[Conversation]
 
 
 def _failure(content: bytes) -> RunFailed:

@@ -73,7 +73,7 @@ def measure(
         as `evaluate`.
     """
     began = time.monotonic()
-    tensors = checkpoints.model_tensors(checkpoints.read(checkpoint.read_bytes(), spec))
+    tensors = checkpoints.model_tensors(checkpoints.read_file(checkpoint, spec))
     weights = checkpoints.packed(tensors, spec.steps)
     byte_counts = _byte_counts(spec, data)
     bits: dict[Role, float] = {}

@@ -70,18 +70,21 @@ class Inquiry:
         """
         nats = np.full(len(self._rows), np.nan)
         first: dict[int, Scores] = {}
+        first_name: dict[int, str] = {}
         later: dict[str, list[tuple[int, NDArray[np.intp], Scores]]] = {}
         for request in self._plan():
             answers = ask(request.rows)
             for name, row, answer in zip(request.names, request.of_row, answers, strict=True):
-                if name in ("score", "state", "order") and np.isnan(nats[row]):
-                    # Whichever of a row's equal questions came first.
-                    nats[row] = weigh(answer, row)
+                if name in ("score", "state", "order") and row not in first_name:
+                    # Whichever of a row's equal questions came first is scored.
+                    nats[row], first_name[row] = weigh(answer, row), name
                     if row in self._kept:
                         first[row] = answer[self._kept[row]].copy()
                 else:
+                    # Of two answers to equal questions, the later one is the repetition, and is named by what differed.
+                    what = name if name != "score" else "order" if first_name[row] == "order" else "state"
                     places = self._comparable(name, row, len(answer))
-                    later.setdefault(name, []).append((row, places, answer[self._kept[row][places]].copy()))
+                    later.setdefault(what, []).append((row, places, answer[self._kept[row][places]].copy()))
         return Found(nats, self._probes(first, later, is_bf16))
 
     def _plan(self) -> list[_Request]:
@@ -132,8 +135,6 @@ class Inquiry:
             "state": scoring.probe_state,
             "order": scoring.probe_order,
         }
-        # A row's questions "state" and "score" are equal: whichever came second is the repetition.
-        later.setdefault("state", []).extend(later.pop("score", []))
         probes = []
         for name, function in functions.items():
             before = np.concatenate([first[row][places] for row, places, _ in later[name]])
