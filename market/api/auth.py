@@ -64,7 +64,7 @@ class HasScope(permissions.BasePermission):
             rest_framework.exceptions.NotAuthenticated: a key is needed and none was sent.
             WrongScope: the key has another scope.
         """
-        scopes = scopes_of(view)
+        scopes = scopes_of(view, str(request.method))
         if not scopes:
             return True
         if not isinstance(request.auth, ApiKey):
@@ -74,10 +74,11 @@ class HasScope(permissions.BasePermission):
         return True
 
 
-def scopes_of(view: APIView) -> frozenset[ApiKey.Scope]:
-    """Return the scopes that may call a view; none if it is open to everybody."""
+def scopes_of(view: APIView, method: str) -> frozenset[ApiKey.Scope]:
+    """Return the scopes that may call a view with a method; none if it is open to everybody."""
     scopes: frozenset[ApiKey.Scope] = view.scopes  # type: ignore[attr-defined]
-    return scopes
+    writing: frozenset[ApiKey.Scope] | None = view.writing_scopes  # type: ignore[attr-defined]
+    return scopes if writing is None or method in permissions.SAFE_METHODS else writing
 
 
 def key_of(request: Request) -> ApiKey:

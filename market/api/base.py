@@ -32,6 +32,8 @@ class ApiView(APIView):
     schema = ApiSchema()
     http_method_names = ["get", "head", "post", "delete"]
     scopes: frozenset[ApiKey.Scope] = auth.AGENT
+    # Of methods that change something, where they are others than those that may read.
+    writing_scopes: frozenset[ApiKey.Scope] | None = None
     # Its POSTs move money or keep somebody's right to it: under overload they have threads of their own.
     is_vital = False
 

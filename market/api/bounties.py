@@ -265,7 +265,7 @@ class BountiesView(base.ApiView):
     @once.once
     def post(self, request: Request) -> Response:
         """Post a bounty, screen it and hold its money, all or nothing; or, with ``dry_run=true``, only quote it."""
-        is_dry_run = _truth(request, "dry_run")
+        is_dry_run = truth(request, "dry_run")
         now = clock.now()
         is_funded = once.read(BountyInput, request)["fund"]
         terms, offer = split(once.data_of(request), now=now)
@@ -371,7 +371,12 @@ def _answer(bounty: Bounty) -> Response:
     return Response(fields.shown(BountyOutput, bounty_json(queries.story_of_bounty(bounty, now=clock.now()))))
 
 
-def _truth(request: Request, name: str) -> bool:
+def truth(request: Request, name: str) -> bool:
+    """Read a parameter that is true or false, and false if it is not sent.
+
+    Raises:
+        BadParameter: it is something else.
+    """
     text = request.query_params.get(name, "false")
     if text not in ("true", "false"):
         raise problems.BadParameter(name, f"{name} is true or false.")

@@ -138,9 +138,14 @@ def object_field(name: str) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=[name])
 
 
-def id_field(prefix: str, *, allow_blank: bool = False) -> serializers.RegexField:
+def id_field(prefix: str, *, allow_blank: bool = False, required: bool = True, help_text: str | None = None) -> serializers.RegexField:
     """Return the field of a prefixed id."""
-    return serializers.RegexField(rf"^{prefix}_[0-9a-f]{{32}}$", allow_blank=allow_blank)
+    return serializers.RegexField(rf"^{prefix}_[0-9a-f]{{32}}$", allow_blank=allow_blank, required=required, help_text=help_text)
+
+
+def token_field() -> Whole:
+    """Return the field of a lease's fencing token."""
+    return Whole(min_value=0, max_value=2**63 - 1)
 
 
 def money(amount_minor: int, currency: str) -> dict[str, str]:

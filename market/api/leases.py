@@ -1,4 +1,7 @@
-"""/v1/leases: machine workers take pieces of work, keep them, and hand in readings; fenced by token, safe to repeat."""
+"""/v1/leases: machine workers take pieces of work, keep them, and hand in results; fenced by token, safe to repeat.
+
+Vision runs are handled here; the trainings of owners and the jobs of the trusted pool in `market.api.replays`.
+"""
 
 import datetime
 import uuid
@@ -9,13 +12,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from market.accounts.models import ApiKey
-from market.api import auth, base, fields, media, once, problems
+from market.api import auth, base, fields, media, once, parsing, problems, replays
 from tasks import clock, evidence, ids, leases
 from tasks.models import Evidence, Mode
 from verification import vision_runs
@@ -26,7 +29,7 @@ MIN_LEASE_S, MAX_LEASE_S = 5, 600
 # Ask again after this when nothing was ready; there are no long polls, because they would hold threads.
 RETRY_AFTER_S = 1.0
 _SALT = "market.api.leases.input"
-_KINDS = {"vision": ApiKey.Scope.LEASE_VISION}
+_KINDS = {"vision": ApiKey.Scope.LEASE_VISION, "replay": ApiKey.Scope.LEASE_REPLAY, "trusted": ApiKey.Scope.LEASE_REPLAY}
 
 
 class LeaseInput(fields.Input):
@@ -36,19 +39,31 @@ class LeaseInput(fields.Input):
     limit = fields.Whole(min_value=1, max_value=MAX_LIMIT, default=1)
     holder = serializers.RegexField(r"^[A-Za-z0-9._:@-]{1,80}$", help_text="Names the process in the market's logs.")
     lease_s = fields.Whole(min_value=MIN_LEASE_S, max_value=MAX_LEASE_S, default=60)
+    host_id = fields.id_field("hst", required=False, help_text="For trainings: which of your machines (POST /v1/hosts).")
+    class_key = fields.Text(
+        max_length=300, required=False, allow_blank=True, help_text="For trainings: the machine's class now; it must be the host's."
+    )
+
+
+class ProgressInput(fields.Input):
+    """How far a training is."""
+
+    step = fields.Whole(min_value=0, max_value=2**31 - 1)
+    steps = fields.Whole(min_value=0, max_value=2**31 - 1)
 
 
 class HeartbeatInput(fields.Input):
     """Keep an item for ``lease_s`` seconds from now."""
 
-    token = fields.Whole(min_value=0, max_value=2**63 - 1)
+    token = fields.token_field()
     lease_s = fields.Whole(min_value=MIN_LEASE_S, max_value=MAX_LEASE_S, default=60)
+    progress = ProgressInput(required=False)
 
 
 class CompleteInput(fields.Input):
     """Readings of one item: scores and descriptors, never a verdict."""
 
-    token = fields.Whole(min_value=0, max_value=2**63 - 1)
+    token = fields.token_field()
     readings = serializers.DictField()
     model_hash = serializers.RegexField(r"^[0-9a-f]{64}$")
     preprocessing = serializers.RegexField(r"^[A-Za-z0-9._+-]{1,40}$")
@@ -57,8 +72,9 @@ class CompleteInput(fields.Input):
 class FailInput(fields.Input):
     """Why an item can't be done here."""
 
-    token = fields.Whole(min_value=0, max_value=2**63 - 1)
+    token = fields.token_field()
     reason = fields.Text(min_length=1, max_length=200)
+    steps_done = fields.Whole(min_value=0, max_value=2**31 - 1, default=0, help_text="Of a training.")
 
 
 class LeaseFileOutput(serializers.Serializer[object]):
@@ -72,7 +88,7 @@ class LeaseFileOutput(serializers.Serializer[object]):
 class LeaseItemOutput(serializers.Serializer[object]):
     """One piece of work, held until ``lease_until`` by whoever has ``token``."""
 
-    id = fields.id_field("run")
+    id = fields.id_field("(run|rpl|job)")
     object = fields.object_field("lease_item")
     token = serializers.IntegerField()
     lease_until = serializers.DateTimeField()
@@ -89,12 +105,11 @@ class LeaseOutput(serializers.Serializer[object]):
     retry_after_s = serializers.FloatField()
 
 
-class LeaseStateOutput(serializers.Serializer[object]):
-    """An item after a step."""
-
-    id = fields.id_field("run")
-    object = fields.object_field("lease_item")
-    status = serializers.ChoiceField(choices=["LEASED", "DONE", "GIVEN_BACK"])
+COMPLETE = PolymorphicProxySerializer(
+    component_name="Complete",
+    serializers=[CompleteInput, replays.RevealInput, replays.ReadingsInput],
+    resource_type_field_name=None,
+)
 
 
 class LeasesView(base.ApiView):
@@ -108,6 +123,8 @@ class LeasesView(base.ApiView):
         """Lease up to ``limit`` items. A lost answer loses nothing: they come back when their lease ends."""
         wanted = once.read(LeaseInput, request)
         key = _key_for(request, wanted["kind"])
+        if wanted["kind"] != "vision":
+            return _leased(replays.take(key=key, wanted=wanted))
         modes = [Mode.TEST] if key.mode == Mode.TEST else [Mode.TEST, Mode.LIVE]
         runs = vision_runs.hand_out(
             key_id=key.pk,
@@ -118,8 +135,7 @@ class LeasesView(base.ApiView):
             stranger_to=key.user_id,
         )
         files = Evidence.objects.in_bulk([run.evidence_id for run in runs])
-        items = [_item_json(run, files[run.evidence_id], key) for run in runs]
-        return Response(fields.shown(LeaseOutput, {"object": "lease", "items": items, "retry_after_s": 0.0 if items else RETRY_AFTER_S}))
+        return _leased([_item_json(run, files[run.evidence_id], key) for run in runs])
 
 
 class HeartbeatView(base.ApiView):
@@ -128,13 +144,16 @@ class HeartbeatView(base.ApiView):
     scopes = auth.LEASE
     is_vital = True
 
-    @extend_schema(operation_id="leases_heartbeat", request=HeartbeatInput, responses=LeaseStateOutput)
+    @extend_schema(operation_id="leases_heartbeat", request=HeartbeatInput, responses=replays.LeaseStateOutput)
     @once.once
     def post(self, request: Request, run_id: str) -> Response:
         """Keep an item longer."""
-        wanted, key = once.read(HeartbeatInput, request), _key_for(request, "vision")
+        wanted, key = once.read(HeartbeatInput, request), _key_of(request, run_id)
+        if not _is_vision(run_id):
+            replays.heartbeat(key=key, item_id=run_id, wanted=wanted)
+            return replays.state(run_id, "LEASED")
         vision_runs.heartbeat(run_id=ids.decode("run", run_id), token=wanted["token"], key_id=key.pk, lease_s=wanted["lease_s"])
-        return _state(run_id, "LEASED")
+        return replays.state(run_id, "LEASED")
 
 
 class CompleteView(base.ApiView):
@@ -142,12 +161,16 @@ class CompleteView(base.ApiView):
 
     scopes = auth.LEASE
     is_vital = True
+    parser_classes = (parsing.ReportBody,)
 
-    @extend_schema(operation_id="leases_complete", request=CompleteInput, responses=LeaseStateOutput)
+    @extend_schema(operation_id="leases_complete", request=COMPLETE, responses=replays.LeaseStateOutput)
     @once.once
     def post(self, request: Request, run_id: str) -> Response:
-        """Hand in the readings of an item."""
-        wanted, key = once.read(CompleteInput, request), _key_for(request, "vision")
+        """Hand in the readings of an item, or the report of a sealed training."""
+        key = _key_of(request, run_id)
+        if not _is_vision(run_id):
+            return replays.complete(request, key=key, item_id=run_id)
+        wanted = once.read(CompleteInput, request)
         vision_runs.complete(
             run_id=ids.decode("run", run_id),
             token=wanted["token"],
@@ -157,7 +180,7 @@ class CompleteView(base.ApiView):
             preprocessing=wanted["preprocessing"],
             now=clock.now(),
         )
-        return _state(run_id, "DONE")
+        return replays.state(run_id, "DONE")
 
 
 class FailView(base.ApiView):
@@ -166,13 +189,16 @@ class FailView(base.ApiView):
     scopes = auth.LEASE
     is_vital = True
 
-    @extend_schema(operation_id="leases_fail", request=FailInput, responses=LeaseStateOutput)
+    @extend_schema(operation_id="leases_fail", request=FailInput, responses=replays.LeaseStateOutput)
     @once.once
     def post(self, request: Request, run_id: str) -> Response:
         """Give an item back with the reason why it can't be done here."""
-        wanted, key = once.read(FailInput, request), _key_for(request, "vision")
+        wanted, key = once.read(FailInput, request), _key_of(request, run_id)
+        if not _is_vision(run_id):
+            replays.fail(key=key, item_id=run_id, wanted=wanted)
+            return replays.state(run_id, "GIVEN_BACK")
         vision_runs.fail(run_id=ids.decode("run", run_id), token=wanted["token"], key_id=key.pk, reason=wanted["reason"])
-        return _state(run_id, "GIVEN_BACK")
+        return replays.state(run_id, "GIVEN_BACK")
 
 
 class LeaseFileView(base.ApiView):
@@ -182,7 +208,9 @@ class LeaseFileView(base.ApiView):
 
     @extend_schema(operation_id="leases_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, token: str) -> FileResponse:
-        """Fetch the sealed original of a leased item, as long as its lease lasts."""
+        """Fetch a file of a leased item, as long as its lease lasts."""
+        if auth.key_of(request).scope == ApiKey.Scope.LEASE_REPLAY:
+            return replays.send_input(token, auth.key_of(request))
         key = _key_for(request, "vision")
         file = _file_of(token, key)
         try:
@@ -197,14 +225,27 @@ def _key_for(request: Request, kind: str) -> ApiKey:
 
     Raises:
         WrongScope: it has the scope of another kind.
-        KeyNotTrusted: its machine may not see what people photographed.
+        KeyNotTrusted: its machine may not see what people photographed, nor what decides about replays.
     """
     key = auth.key_of(request)
     if key.scope != _KINDS[kind]:
         raise problems.WrongScope(f"A key of scope {key.scope} can't take {kind} runs.")
-    if not key.is_trusted:
-        raise problems.KeyNotTrusted("The machine behind this key is not trusted with private photos.")
+    if not key.is_trusted and kind != "replay":
+        raise problems.KeyNotTrusted("The machine behind this key is not trusted with private photos, hold-out data or audits.")
     return key
+
+
+def _key_of(request: Request, item_id: str) -> ApiKey:
+    """Return the caller's key if it may do what kind of work the item is."""
+    return _key_for(request, {"rpl": "replay", "job": "trusted"}.get(item_id.partition("_")[0], "vision"))
+
+
+def _is_vision(item_id: str) -> bool:
+    return item_id.partition("_")[0] not in ("rpl", "job")
+
+
+def _leased(items: list[dict[str, object]]) -> Response:
+    return Response(fields.shown(LeaseOutput, {"object": "lease", "items": items, "retry_after_s": 0.0 if items else RETRY_AFTER_S}))
 
 
 def _item_json(run: VisionRun, file: Evidence, key: ApiKey) -> dict[str, object]:
@@ -239,7 +280,3 @@ def _file_of(token: str, key: ApiKey) -> Evidence:
     if run is None:
         raise problems.LeaseEnded("The lease of this file has ended.")
     return run.evidence
-
-
-def _state(run_id: str, status: str) -> Response:
-    return Response(fields.shown(LeaseStateOutput, {"id": run_id, "object": "lease_item", "status": status}))

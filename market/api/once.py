@@ -16,7 +16,7 @@ from rest_framework.utils import encoders
 from rest_framework.views import APIView
 
 from market.accounts import idempotency
-from market.api import auth, fields, problems
+from market.api import auth, fields, parsing, problems
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 120
@@ -40,15 +40,35 @@ def once_outside(post: Callable[..., Response]) -> Callable[..., HttpResponse]:
 
     @functools.wraps(post)
     def answered(view: APIView, request: Request, **kwargs: object) -> HttpResponse:
-        def answer_or_refusal() -> idempotency.Answer:
-            try:
-                return _written(post(view, request, **kwargs))
-            except Exception as error:
-                return _refused(request, error)
-
-        return _http(idempotency.after_repeatable(asked_of(request), answer_or_refusal))
+        return answer_outside(request, lambda: post(view, request, **kwargs))
 
     return answered
+
+
+def with_file(post: Callable[..., Response]) -> Callable[..., HttpResponse]:
+    """Run a POST whose body is one file, handed on as ``file``, as `once_outside` does: files are stored outside transactions."""
+
+    @functools.wraps(post)
+    def answered(view: APIView, request: Request, **kwargs: object) -> HttpResponse:
+        file = request.data
+        if not isinstance(file, parsing.SentFile):
+            raise exceptions.ParseError("The body must be the bytes of a file.")
+        with file:
+            return answer_outside(request, lambda: post(view, request, file=file, **kwargs))
+
+    return answered
+
+
+def answer_outside(request: Request, effect: Effect) -> HttpResponse:
+    """Do ``effect``, which is by itself harmless to repeat, outside a transaction, or give the kept answer."""
+
+    def answer_or_refusal() -> idempotency.Answer:
+        try:
+            return _written(effect())
+        except Exception as error:
+            return _refused(request, error)
+
+    return _http(idempotency.after_repeatable(asked_of(request), answer_or_refusal))
 
 
 def answer(request: Request, effect: Effect) -> HttpResponse:
@@ -102,6 +122,8 @@ def request_id_of(request: Request) -> uuid.UUID:
 def _digest_of_body(request: Request) -> bytes:
     """Digest what the body says, not how: a repeated form may have another boundary, JSON other spaces."""
     data = request.data
+    if isinstance(data, parsing.SentFile):
+        return data.digest
     if not isinstance(data, QueryDict):
         return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).digest()
     parts = [

@@ -1,15 +1,28 @@
 """Reading bodies: strict JSON and multipart forms, small, shallow, and free of what databases and terminals choke on."""
 
+import hashlib
 import json
+import re
+import tempfile
 from collections.abc import Mapping
-from typing import IO, NoReturn
+from types import TracebackType
+from typing import IO, NoReturn, Self
 
 from rest_framework import exceptions, parsers
 from rest_framework.request import Request
 
+from verification.replay import reports, trees
+
 MAX_JSON_BYTES = 131_072
+# The text of a tree with its escapes, and what stands around it.
+MAX_TREE_BODY_BYTES = trees.MAX_CANONICAL_BYTES + MAX_JSON_BYTES
+MAX_REPORT_BODY_BYTES = reports.MAX_REPORT_BYTES + MAX_JSON_BYTES
 MAX_FORM_BYTES = 41_000_000
+MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 16
+FILE_TYPE = "application/octet-stream"
+_CHUNK_BYTES = 1 << 20
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -22,6 +35,7 @@ class JsonBody(parsers.BaseParser):
     """JSON of RFC 8259 without doubts: no doubled names, NaN, NUL, lone surrogates or numbers beyond 64 bits."""
 
     media_type = "application/json"
+    max_bytes = MAX_JSON_BYTES
 
     def parse(
         self,
@@ -32,10 +46,10 @@ class JsonBody(parsers.BaseParser):
         """Read one JSON object.
 
         Raises:
-            BodyTooLarge: more than `MAX_JSON_BYTES`.
+            BodyTooLarge: more than ``max_bytes``.
             rest_framework.exceptions.ParseError: anything else but a plain JSON object.
         """
-        check_length(parser_context, MAX_JSON_BYTES)
+        check_length(parser_context, self.max_bytes)
         try:
             value = json.loads(
                 stream.read().decode("utf-8"),
@@ -52,6 +66,63 @@ class JsonBody(parsers.BaseParser):
             raise exceptions.ParseError("The body must be a JSON object.")
         _check(value)
         return value
+
+
+class TreeBody(JsonBody):
+    """JSON that may hold a tree of source files."""
+
+    max_bytes = MAX_TREE_BODY_BYTES
+
+
+class ReportBody(JsonBody):
+    """JSON that may hold the report of a run."""
+
+    max_bytes = MAX_REPORT_BODY_BYTES
+
+
+class SentFile:
+    """A body that is one file, on the disk until it is closed; ``digest`` is its SHA-256."""
+
+    def __init__(self, content: IO[bytes], digest: bytes) -> None:
+        self.content = content
+        self.digest = digest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.content.close()
+
+
+class FileBody(parsers.BaseParser):
+    """Bytes as they are, written to the disk as they come: many are sent at once."""
+
+    media_type = FILE_TYPE
+
+    def parse(  # type: ignore[override]
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,  # noqa: ARG002
+        parser_context: Mapping[str, object] | None = None,
+    ) -> SentFile:
+        """Read a file of at most `MAX_FILE_BYTES`. Whoever asks for it closes it.
+
+        Raises:
+            BodyTooLarge: it is larger.
+        """
+        check_length(parser_context, MAX_FILE_BYTES)
+        digest, content = hashlib.sha256(), tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this call
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                if content.tell() + len(chunk) > MAX_FILE_BYTES:
+                    raise BodyTooLarge(f"The body has more than {MAX_FILE_BYTES} bytes.")
+                digest.update(chunk)
+                content.write(chunk)
+            content.seek(0)
+        except BaseException:
+            content.close()
+            raise
+        return SentFile(content, digest.digest())
 
 
 class FormBody(parsers.MultiPartParser):
@@ -129,5 +200,5 @@ def _check(value: JsonValue, depth: int = 1) -> None:
 
 
 def _check_text(text: str) -> None:
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNKEPT.search(text):
         raise exceptions.ParseError("Text must not contain NUL or half of a surrogate pair.")

@@ -15,8 +15,9 @@ from rest_framework.response import Response
 from market.accounts import idempotency, keys, media_links
 from market.api import parsing
 from market.bounties import cancellation, claiming, disputes, funding, improving, locks, posting, pricing, reviewing, spending, submitting
+from market.bounties.research import entering, reserving, staking
 from market.common import money
-from market.escrow import holds
+from market.escrow import holds, stakes
 from market.events import delivery, egress
 from market.payments import deposits, payouts
 from market.payments.providers import base as providers
@@ -24,6 +25,10 @@ from market.payments.providers import registry
 from market.policy import mandates
 from tasks import claims, evidence, ids, leases, submissions
 from verification import readings, verdicts, vision_runs
+from verification.replay import fields as replay_fields
+from verification.research import alpha, candidates, files, hosts, ideas, runs, trusted
+from verification.research import posting as research_posting
+from verification.research import readings as trusted_readings
 
 CONTENT_TYPE = "application/problem+json"
 PREFIX = "/v1/"
@@ -42,7 +47,7 @@ class NotAWorker(Exception):
 
 
 class KeyNotTrusted(Exception):
-    """The machine behind this lease key may not see sealed originals."""
+    """The machine behind this lease key may not see sealed originals, hold-out data or audits."""
 
 
 class BlockedByPolicy(Exception):
@@ -126,6 +131,19 @@ TABLE: dict[type[Exception], Refusal] = {
     submissions.BadSubmission: _INVALID,
     reviewing.UnknownCriterion: Refusal(422, "unknown_criterion", "Reject by one of the bounty's published criteria."),
     readings.MalformedReadings: Refusal(422, "malformed_readings", "Send readings of the published shape."),
+    replay_fields.Malformed: _INVALID,
+    research_posting.OtherBase: _INVALID,
+    research_posting.MissingData: Refusal(422, "missing_data", "Hand these files in with POST /v1/research/files, then post again."),
+    candidates.GateRefused: Refusal(422, "candidate_refused", "Mend what each of the errors names, and send the candidate again."),
+    candidates.UnknownParent: Refusal(422, "unknown_parent", "Get the tip with GET /v1/research/{id}/tip and make the candidate on it."),
+    candidates.MalformedSeal: _INVALID,
+    files.TooLarge: Refusal(413, "body_too_large", "Send a smaller body."),
+    files.EmptyFile: _INVALID,
+    hosts.MalformedFacts: _INVALID,
+    ideas.EmptyIdea: _INVALID,
+    runs.MalformedSeal: _INVALID,
+    runs.NotWanted: Refusal(422, "checkpoint_not_wanted", "Send the checkpoints that the answer to the report asked for."),
+    trusted_readings.MalformedReadings: Refusal(422, "malformed_readings", "Send readings of the published shape."),
     evidence.Unreadable: Refusal(422, "unreadable_photo", "Do what the detail says and send the photo again."),
     evidence.IntakeBusy: Refusal(503, "intake_busy", "Send the same request again in some seconds.", True, 5),
     MissingIdempotencyKey: Refusal(400, "idempotency_key_missing", "Send an Idempotency-Key header: one new value per logical request."),
@@ -143,6 +161,9 @@ TABLE: dict[type[Exception], Refusal] = {
     posting.ForeignKeyUsed: _WRONG_SCOPE,
     NotAWorker: Refusal(403, "not_a_worker", "Open a worker's account on the pages first."),
     KeyNotTrusted: Refusal(403, "lease_key_not_trusted", "Ask the operator to trust this machine; strangers' machines see no photos."),
+    entering.WorkerSuspended: Refusal(403, "worker_suspended", "Ask an operator to lift the suspension."),
+    entering.NotYours: _WRONG_SCOPE,
+    runs.HostSuspended: Refusal(403, "host_suspended", "Find out why its results were invalid (GET /v1/replays), then ask an operator."),
     posting.AgentSuspended: Refusal(403, "agent_suspended", "Ask an operator to lift the suspension."),
     claims.WorkerSuspended: Refusal(403, "worker_suspended", "Ask an operator to lift the suspension."),
     claiming.ResidenceNotServed: Refusal(403, "residence_not_served", "The market can't serve your country."),
@@ -158,6 +179,9 @@ TABLE: dict[type[Exception], Refusal] = {
     claims.NoClaim: _NOT_FOUND,
     submissions.NoSubmission: _NOT_FOUND,
     vision_runs.NoRun: _NOT_FOUND,
+    runs.NoRun: _NOT_FOUND,
+    trusted.NoJob: _NOT_FOUND,
+    hosts.NoHost: _NOT_FOUND,
     NoReceiptYet: Refusal(404, "no_receipt", "Wait until the submission is accepted and paid."),
     LeaseEnded: Refusal(404, "lease_ended", "Lease again: every lease brings its own addresses."),
     NoSuchRoute: _NOTHING_HERE,
@@ -191,6 +215,28 @@ TABLE: dict[type[Exception], Refusal] = {
     disputes.NotAppealable: Refusal(409, "not_appealable", LOOK),
     verdicts.AlreadyDecided: Refusal(409, "already_decided", LOOK),
     leases.StaleLease: Refusal(409, "stale_lease", "Drop this result and lease again."),
+    # Research bounties. What time or other people's candidates may change is not kept under its Idempotency-Key.
+    entering.NotOpen: Refusal(409, "not_open", "Take another research bounty."),
+    entering.OwnBounty: Refusal(409, "own_task", "Take another research bounty: nobody works for himself."),
+    reserving.BudgetSpent: Refusal(409, "budget_reserved", "Send it again when a candidate under way is decided.", True, 300),
+    candidates.NotListed: Refusal(409, "not_open", "Take another research bounty."),
+    candidates.OwnTask: Refusal(409, "own_task", "Take another research bounty: nobody works for himself."),
+    candidates.DuplicateTree: Refusal(409, "duplicate_tree", "Send another change: the first to send a tree is judged for it."),
+    candidates.AnnouncedBefore: Refusal(409, "announced_before", "Send what you announced, or wait for its end.", True, 1800),
+    candidates.NotAnnounced: Refusal(409, "not_announced", "Announce it again, or send it without an announcement."),
+    alpha.AlphaSpent: Refusal(409, "tries_spent", "Wait until a candidate of yours is accepted, or take another bounty.", True, 3600),
+    files.TooManyFiles: Refusal(409, "too_many_files", "Use the files that you handed in before."),
+    hosts.TooManyHosts: Refusal(409, "too_many_hosts", "Register it under the name of one of your machines."),
+    ideas.TooManyIdeas: Refusal(409, "too_many_ideas", "Say what came of one of yours first, with POST /v1/ideas/{id}/finish.", True, 300),
+    ideas.NotOpen: Refusal(409, "idea_not_open", "Take another idea."),
+    ideas.NotHolder: Refusal(409, "idea_not_held", "Hold the idea first."),
+    runs.OtherSeal: Refusal(409, "sealed_otherwise", "Reveal the report that was sealed first."),
+    runs.NotSealed: Refusal(409, "not_sealed", LOOK),
+    runs.RevealTooEarly: Refusal(409, "reveal_too_early", "Send the report again when the others have sealed theirs.", True),
+    runs.OtherCheckpoint: Refusal(409, "other_checkpoint", "The first file that was handed in stands."),
+    runs.CheckpointsMissing: Refusal(409, "checkpoints_missing", "Hand in the checkpoints that were asked for, then finish."),
+    staking.StakeInUse: Refusal(409, "stake_in_use", "Ask again when your trainings are final.", True, 3600),
+    stakes.NothingStaked: Refusal(409, "nothing_staked", "There is nothing to take out."),
     # Webhooks.
     egress.RefusedUrl: Refusal(422, "refused_url", "Register the https URL of a public host, on port 443 or 8443."),
     egress.RefusedAddress: Refusal(422, "refused_url", "Register the https URL of a public host, on port 443 or 8443."),
@@ -269,6 +315,8 @@ def _errors_of(error: Exception) -> list[dict[str, str]]:
     """List every wrong parameter, as ``{"param", "detail"}``, for exceptions that know more than one."""
     if isinstance(error, exceptions.ValidationError):
         return _flatten(error.detail)
+    if isinstance(error, candidates.GateRefused):
+        return [{"param": f"files.{each.path}", "detail": f"{each.code}: {each.detail}"} for each in error.refusals]
     found = getattr(error, "errors", None)
     if not isinstance(found, list):
         return []
@@ -288,7 +336,7 @@ def _flatten(detail: object, path: str = "") -> list[dict[str, str]]:
 
 def _headers_of(error: Exception, refusal: Refusal) -> dict[str, str]:
     headers = {}
-    wait = getattr(error, "wait", None)
+    wait = getattr(error, "wait", None) or getattr(error, "retry_after_s", None)
     retry_after_s = math.ceil(wait) if isinstance(wait, int | float) else refusal.retry_after_s
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, retry_after_s))

@@ -32,13 +32,13 @@ class ApiSchema(AutoSchema):
 
     def get_description(self) -> str:  # type: ignore[override]
         """Return the view's words and the scopes that may call it."""
-        scopes = sorted(auth.scopes_of(self.view))
+        scopes = sorted(auth.scopes_of(self.view, self.method))
         who = f"Key scope: {', '.join(scopes)}." if scopes else "No key needed."
         return f"{super().get_description() or ''}\n\n{who}".strip()
 
     def get_auth(self) -> list[dict[str, list[str]]]:
         """Return the security of the operation: a key, or none where the view is open to everybody."""
-        return [{"apiKey": []}] if auth.scopes_of(self.view) else []
+        return [{"apiKey": []}] if auth.scopes_of(self.view, self.method) else []
 
 
 def finish(result: dict[str, Any], generator: object, request: HttpRequest | None, public: bool) -> dict[str, Any]:  # noqa: ARG001

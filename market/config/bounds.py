@@ -23,8 +23,10 @@ def bounded_bodies(get_response: GetResponse) -> GetResponse:
 
     def handle(request: HttpRequest) -> HttpResponse:
         length = str(request.META.get("CONTENT_LENGTH") or "0")
-        if not (length.isascii() and length.isdigit()) or int(length[:20]) > parsing.MAX_FORM_BYTES:
-            return problems.refuse(request, parsing.BodyTooLarge(f"The body has more than {parsing.MAX_FORM_BYTES} bytes."))
+        # A file that is no form is read by the routes that take one, and by none else.
+        most = parsing.MAX_FILE_BYTES if request.META.get("CONTENT_TYPE") == parsing.FILE_TYPE else parsing.MAX_FORM_BYTES
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > most:
+            return problems.refuse(request, parsing.BodyTooLarge(f"The body has more than {most} bytes."))
         return get_response(request)
 
     return handle
