@@ -27,6 +27,11 @@ def nudge_research() -> None:
     bells.ring_after_commit("research.advance")
 
 
+def nudge_research_verdicts() -> None:
+    """After commit, let the market settle decided candidates and pay judged runs without waiting for its sweeper."""
+    bells.ring_after_commit("research_bounties.sweep")
+
+
 def nudge_advance(submission_id: uuid.UUID) -> None:
     """After commit, let a worker advance a case without waiting for the sweeper."""
     bells.ring_after_commit("verification.advance", arguments={"submission_id": str(submission_id)})

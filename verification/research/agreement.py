@@ -25,7 +25,7 @@ def baseline(*, tip: Tip, seed_index: int, class_text: str) -> Run | None:
     valid = Run.objects.filter(kind=Run.Kind.BASELINE, stage=_VALID, tip=tip, seed_index=seed_index, class_text=class_text)
     found = list(valid.order_by("is_trusted_only", "replica"))
     for run in found:
-        if run.is_trusted_only or any(_agree(run, other) for other in found):
+        if run.is_trusted_only or any(agree(run, other) for other in found):
             return run
     return None
 
@@ -34,8 +34,9 @@ def known_root(*, run: Run) -> str | None:
     """Return the root that a run of this tree, seed and class must come to, if two owners agreed on it before."""
     of_class = Run.objects.filter(stage=_VALID, tree=run.tree_id, seed=run.seed, class_text=run.class_text, is_trusted_only=False)
     found = list(of_class.exclude(pk=run.pk).order_by("pk"))
-    return next((root_of(one) for one in found if any(_agree(one, other) for other in found)), None)
+    return next((root_of(one) for one in found if any(agree(one, other) for other in found)), None)
 
 
-def _agree(run: Run, other: Run) -> bool:
+def agree(run: Run, other: Run) -> bool:
+    """Tell whether two runs of different owners came to the same root."""
     return run.owner_id != other.owner_id and root_of(run) == root_of(other)

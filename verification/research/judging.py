@@ -6,6 +6,7 @@ import uuid
 from django.db import transaction
 
 from tasks import leases
+from verification import dispatch
 from verification.research import agreement, hosts, nudges, readings, reasons
 from verification.research.models import Run, TrustedJob
 
@@ -18,7 +19,7 @@ def judge_run(*, run_id: uuid.UUID, now: datetime.datetime) -> None:
     An owner is not blamed for a tree that has no score: his run is valid, without one.
     """
     with transaction.atomic():
-        run = Run.objects.select_for_update(no_key=True).select_related("task").get(pk=run_id)
+        run = Run.objects.select_for_update(no_key=True).get(pk=run_id)
         if run.stage != _Stage.HANDED_IN:
             return
         jobs = {job.kind: job for job in TrustedJob.objects.filter(run=run, subject=run.pk.hex)}
@@ -70,4 +71,5 @@ def _end(run: Run, stage: Run.Stage, code: str, now: datetime.datetime, **fields
     moved = Run.objects.filter(pk=run.pk, stage=_Stage.HANDED_IN).update(stage=stage, reason_code=code, judged_at=now, **fields)
     if moved:
         nudges.wake(run)
+        dispatch.nudge_research_verdicts()
     return bool(moved)

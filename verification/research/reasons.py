@@ -32,6 +32,29 @@ AUDIT_FAILED: Final = "audit_failed"
 OTHER_WEIGHTS: Final = "other_weights"
 OTHER_ROOT: Final = "other_root"
 
+# What a runner says of a run that ended by the tree's own doing (see `gpu_workers.runner.conversation.RunFailed`). An owner's word sends
+# the run on; only the trusted pool's decides.
+TREE_FAULTS: Final = frozenset({
+    "interface_missing",
+    "trainer_malformed",
+    "logits_malformed",
+    "logits_not_finite",
+    "state_unsaveable",
+    "state_too_large",
+    "state_malformed",
+    "state_changed_shape",
+    "state_unknown_name",
+    "too_many_parameters",
+    "weights_not_finite",
+    "raised",
+    "exited",
+    "memory",
+    "wall_clock",
+    "cpu",
+    "output",
+    "protocol",
+})  # fmt: skip
+
 MESSAGES: Final = {
     GAIN_VERIFIED: "The gain over the tip was verified; the commit is the new tip.",
     NO_GAIN: "The replays show no gain of the size that the bounty asks for. Measure with several seeds before you send the next one.",

@@ -263,7 +263,7 @@ def finish(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, now: datetime.da
 
 
 def fail(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, reason: str, steps_done: int, now: datetime.datetime) -> str:
-    """Take back what an owner can't finish; return the reason as a code. An open run goes to others, a sealed one is asked anew.
+    """Take back what an owner can't finish; return the reason as a code. An open run is handed out again, a sealed one asked anew.
 
     Raises:
         NoRun
@@ -280,9 +280,11 @@ def fail(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, reason: str, steps
         said = {"reported_failure": code, "reported_step": Least(max(0, min(steps_done, 2**31 - 1)), Spec.from_json(run.spec).steps)}
         mine.give_back(pk=run_id, token=token, delay_s=float(2 ** min(run.attempts, 6)), **said)
         fresh = Run.objects.select_for_update(no_key=True).get(pk=run_id)
-        if run.kind != Run.Kind.CALIBRATION:
+        if code in reasons.TREE_FAULTS:
+            # He would see the same again; a second one's word sends it to the trusted pool.
             fresh.failed_by = [*fresh.failed_by, str(run.owner_id)]
-        if fresh.attempts >= rules.MAX_ATTEMPTS:
+        is_calibration = run.kind == Run.Kind.CALIBRATION
+        if not is_calibration and (fresh.attempts >= rules.MAX_ATTEMPTS or len(fresh.failed_by) > 1):
             fresh.lease_state = leases.LeaseState.DEAD
         fresh.save(update_fields=["failed_by", "lease_state"])
         nudges.wake(run)
