@@ -95,7 +95,7 @@ class Frame:
 
 
 def number(value: float, *, digits: int = 3) -> str:
-    """Write a figure with so many significant digits, as the reader's language writes numbers; very large and small ones as 1.2e-7.
+    """Write a figure with at most so many significant digits, as the reader's language writes numbers; very small ones as 1.2e-7.
 
     Raises:
         NotPlottable
@@ -103,7 +103,9 @@ def number(value: float, *, digits: int = 3) -> str:
     check([value])
     if value == 0:
         return formats.number_format(0)
-    return _written(value, digits - 1 - math.floor(math.log10(abs(value))), digits)
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    _, _, decimals = f"{value:.{max(0, places)}f}".rstrip("0").partition(".")
+    return _written(value, min(places, len(decimals)), digits)
 
 
 def clean(text: str, most: int = MAX_TEXT) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from market.web.views import accounts, claims, finding, media, money, reviews, submissions
+from market.web.views import accounts, claims, earnings, finding, media, money, research, reviews, submissions
 
 app_name = "web"
 urlpatterns = [
@@ -24,6 +24,15 @@ urlpatterns = [
     path("recover", accounts.recover, name="recover"),
     path("leave", accounts.leave, name="leave"),
     path("photos/<str:token>", media.photo, name="photo"),
+    path("research", research.bounties, name="research"),
+    path("research/<str:bounty>", research.bounty, name="research-bounty"),
+    path("research/<str:bounty>/frontier.csv", research.frontier_csv, name="frontier-csv"),
+    path("candidates/<str:candidate>", research.candidate, name="candidate"),
+    path("candidates/<str:candidate>/curves.csv", research.curves_csv, name="curves-csv"),
+    path("candidates/<str:candidate>/gains.csv", research.gains_csv, name="gains-csv"),
+    path("candidates/<str:candidate>/test.csv", research.test_csv, name="test-csv"),
+    path("earnings", earnings.earnings, name="earnings"),
+    path("earnings.csv", earnings.earnings_csv, name="earnings-csv"),
     path("review", reviews.queue, name="reviews"),
     path("review/<str:review>", reviews.case, name="review"),
 ]

@@ -146,7 +146,7 @@ def test_says_that_there_is_nothing_yet() -> None:
     assert _frontier([]).words == "No candidate has been judged by replays yet."
     assert _curves([plots.Curve("a", "TIP", ())]).words == "No run has printed losses yet."
     assert _path([]).words == "No pair of replays has been judged yet."
-    assert _gains([]).words == "Its maker reported no gain. No pair of replays has been judged yet. A gain of 0.0100 is wanted."
+    assert _gains([]).words == "Its maker reported no gain. No pair of replays has been judged yet. A gain of 0.01 is wanted."
     for plot in (_frontier([]), _curves([]), _path([]), _gains([])):
         _checked(plot)
         assert plot.rows == ()
@@ -161,8 +161,8 @@ def test_the_frontier_rises_by_accepted_candidates_that_stand() -> None:
     assert [row[4] for row in plot.rows] == [0.25, 0.25, 0.25, 0.5, 0.5]
     assert plot.rows[0] == (1, "cnd_0", "ACCEPTED", 0.25, 0.25, "$1.00")
     assert plot.words == (
-        "5 candidates judged by replays: 2 accepted, 1 rejected, 1 inconclusive, 1 withdrawn later. The chain gains 0.500 bits per byte "
-        "over the base. The band is the noise of one pair of replays, 0.00200 bits per byte to either side."
+        "5 candidates judged by replays: 2 accepted, 1 rejected, 1 inconclusive, 1 withdrawn later. The chain gains 0.5 bits per byte "
+        "over the base. The band is the noise of one pair of replays, 0.002 bits per byte to either side."
     )
     labels = [each.text for each in _checked(plot).findall("text[@class='pay-label']")]
     assert labels == ["$1.00", "$1.00"]
@@ -187,8 +187,8 @@ def test_many_refused_ones_and_long_curves_are_drawn_thinned_and_told_whole() ->
 def test_tells_a_test_in_words() -> None:
     path = [plots.Standing(1, 2.5, 5.3, -4.6), plots.Standing(2, 6.0, 5.3, -4.6)]
     assert _path(path).words == (
-        "After 2 pairs the log-likelihood ratio went 2.50, then 6.00. It accepts at 5.30 and "
-        "rejects at \N{MINUS SIGN}4.60. It reached the bound to accept."
+        "After 2 pairs the log-likelihood ratio went 2.5, then 6. It accepts at 5.3 and "
+        "rejects at \N{MINUS SIGN}4.6. It reached the bound to accept."
     )
     assert _path([plots.Standing(1, -4.7, 5.3, -4.6)]).words.endswith("It reached the bound to reject.")
     assert _path(path[:1]).words.endswith("It lies between the bounds.")
@@ -196,9 +196,9 @@ def test_tells_a_test_in_words() -> None:
 
 def test_tells_reported_and_replayed_gain() -> None:
     assert _gains([0.011, 0.013], 0.08).words == (
-        "Its maker reported a gain of 0.0800. 2 pairs of replays measured 0.0120 on average, from 0.0110 to 0.0130. "
-        "A gain of 0.0100 is wanted. One pair differs from the next by 0.00200 (one standard deviation)."
-    ).replace("0.0800.", "0.0800 bits per byte.")
+        "Its maker reported a gain of 0.08. 2 pairs of replays measured 0.012 on average, from 0.011 to 0.013. "
+        "A gain of 0.01 is wanted. One pair differs from the next by 0.002 (one standard deviation)."
+    ).replace("0.08.", "0.08 bits per byte.")
 
 
 def test_figures_follow_the_readers_language_and_coordinates_do_not() -> None:
@@ -216,11 +216,11 @@ def test_figures_follow_the_readers_language_and_coordinates_do_not() -> None:
     [
         (0.0, "0"),
         (0.0123456, "0.0123"),
-        (-0.5, "\N{MINUS SIGN}0.500"),
+        (-0.5, "\N{MINUS SIGN}0.5"),
         (12345.6, "12346"),
         (1.5e-7, "1.5e\N{MINUS SIGN}7"),
         (-2.5e12, "\N{MINUS SIGN}2.5e12"),
-        (1.0, "1.00"),
+        (1.0, "1"),
     ],
 )
 def test_writes_a_figure_with_three_digits(figure: float, words: str) -> None:

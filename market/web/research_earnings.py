@@ -1,0 +1,194 @@
+"""What a GPU owner's runs earned, are about to earn and failed to earn, run by run; sums are those of the ledger. Changes nothing."""
+
+import collections
+import dataclasses
+import datetime
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from django.db.models import F, Q, QuerySet, Sum
+
+from market.bounties.research.models import Challenge, Forfeit, ResearchBounty, ResearchSettlement, RunPayment
+from market.common.money import Money
+from market.escrow.models import Stake
+from market.web import research_replays
+from tasks.models import WorkerProfile
+from verification.research.models import Run
+
+# "ready": paid and free to be paid out; "earned": paid, and waits for its challenge window; "due": under way; "failed": not paid.
+State = Literal["ready", "earned", "due", "failed"]
+_Stage = Run.Stage
+_UNSTAKED = F("amount_minor") - F("staked_minor")
+_UNDER_WAY = {
+    _Stage.OPEN: "Training.",
+    _Stage.SEALED: "Sealed; the others of its round are not done yet.",
+    _Stage.REVEALED: "Its checkpoints are asked for.",
+    _Stage.HANDED_IN: "Handed in; it is being judged.",
+    _Stage.VALID: "Valid; its pay is on the way.",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Earning:
+    """One run: what it pays or paid, the part that went into the stake, what the stake lost by it, and why."""
+
+    run: Run
+    state: State
+    pay: Money | None
+    staked: Money | None
+    lost: Money | None
+    why: str
+    matures_at: datetime.datetime | None
+    # For an hour of training, by the owner's own clock.
+    per_hour: Money | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sums:
+    """All of an owner's runs in one currency; ``ready`` + ``earned`` + ``staked`` is what was paid for them."""
+
+    ready: Money
+    earned: Money
+    staked: Money
+    lost: Money
+    # What backs him now.
+    stake: Money
+    # For accepted commits and upheld challenges.
+    rewards: Money
+
+    @property
+    def paid(self) -> Money:
+        """All pay for runs."""
+        minor = self.ready.amount_minor + self.earned.amount_minor + self.staked.amount_minor
+        return Money(minor, self.ready.currency)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """How many runs ended how."""
+
+    paid: int
+    due: int
+    failed: int
+
+
+HEADER = ("run", "started", "state", "pay", "into_stake", "lost_from_stake", "currency", "ready_at", "pay_per_hour", "reason")
+
+
+def runs_of(worker: WorkerProfile) -> QuerySet[Run]:
+    """Return every run that an owner holds or held to its end, newest first."""
+    mine = Run.objects.filter(owner=worker.pk, mode=worker.mode)
+    return mine.defer("report", "spec").annotate(wall_s=F("report__wall_s")).select_related("payment", "forfeit").order_by("-id")
+
+
+def earnings_of(runs: Iterable[Run]) -> list[Earning]:
+    """Return what each run paid, pays or did not pay, and why."""
+    rows = list(runs)
+    fees = _fees_of({run.task_id for run in rows if run.task_id})
+    return [_earning(run, fees.get(run.task_id) if run.task_id else None) for run in rows]
+
+
+def sums_of(worker: WorkerProfile) -> list[Sums]:
+    """Return the sums over all of an owner's runs and accepted commits, one line a currency."""
+    sums: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    payments = RunPayment.objects.filter(worker=worker, run__mode=worker.mode)
+    # Of pay that was taken back the stake's part stayed where it was, to be lost from there.
+    parts = payments.values_list("currency").annotate(
+        ready=Sum(_UNSTAKED, filter=Q(matured_at__isnull=False), default=0),
+        earned=Sum(_UNSTAKED, filter=Q(matured_at=None, taken_back_at=None), default=0),
+        staked=Sum("staked_minor"),
+    )
+    for currency, ready, earned, staked in parts:
+        sums[currency].update(ready=ready, earned=earned, staked=staked)
+    forfeits = Forfeit.objects.filter(worker=worker, run__mode=worker.mode)
+    for currency, lost in forfeits.values_list("currency").annotate(Sum("amount_minor")):
+        sums[currency].update(lost=lost)
+    for stake in Stake.objects.filter(worker_id=worker.pk, mode=worker.mode):
+        sums[stake.currency].update(stake=stake.left_minor)
+    settled = ResearchSettlement.objects.filter(worker=worker, bounty__mode=worker.mode, reward_minor__gt=0, taken_back_at=None)
+    for currency, reward in settled.values_list("currency").annotate(Sum("reward_minor")):
+        sums[currency].update(rewards=reward)
+    won = Challenge.objects.filter(challenger=worker.pk, bounty__mode=worker.mode, award_minor__gt=0)
+    for currency, award in won.values_list("bounty__currency").annotate(Sum("award_minor")):
+        sums[currency].update(rewards=award)
+    names = [field.name for field in dataclasses.fields(Sums)]
+    return [Sums(**{name: Money(sums[currency][name], currency) for name in names}) for currency in sorted(sums)]
+
+
+def counts_of(worker: WorkerProfile) -> Counts:
+    """Return how many runs were paid, are under way and failed."""
+    mine = Run.objects.filter(owner=worker.pk, mode=worker.mode)
+    paid = mine.filter(payment__taken_back_at=None, payment__isnull=False).count()
+    under_way = (_Stage.OPEN, _Stage.SEALED, _Stage.REVEALED, _Stage.HANDED_IN, _Stage.VALID)
+    due = mine.filter(stage__in=under_way, payment=None).count()
+    return Counts(paid=paid, due=due, failed=mine.count() - paid - due)
+
+
+def rows_of(worker: WorkerProfile, *, chunk: int = 500) -> Iterator[tuple[object, ...]]:
+    """Write every run as a row under `HEADER`, newest first."""
+    last: uuid.UUID | None = None
+    while True:
+        found = list((runs_of(worker).filter(pk__lt=last) if last else runs_of(worker))[:chunk])
+        yield from (_row(earning) for earning in earnings_of(found))
+        if len(found) < chunk:
+            return
+        last = found[-1].pk
+
+
+def _earning(run: Run, fee: Money | None) -> Earning:
+    payment: RunPayment | None = getattr(run, "payment", None)
+    forfeit: Forfeit | None = getattr(run, "forfeit", None)
+    pay, staked, matures_at = fee, None, None
+    if payment is not None:
+        pay, staked = Money(payment.amount_minor, payment.currency), Money(payment.staked_minor, payment.currency)
+        matures_at = payment.matures_at
+    state = _state(run, payment)
+    return Earning(
+        run=run,
+        state=state,
+        pay=None if state == "failed" else pay,
+        staked=staked if staked and staked.amount_minor else None,
+        lost=Money(forfeit.amount_minor, forfeit.currency) if forfeit else None,
+        why=_why(run, payment),
+        matures_at=matures_at,
+        per_hour=_per_hour(pay, getattr(run, "wall_s", None)) if payment is not None else None,
+    )
+
+
+def _state(run: Run, payment: RunPayment | None) -> State:
+    if payment is not None and payment.taken_back_at is None:
+        return "ready" if payment.matured_at else "earned"
+    return "failed" if run.stage in (_Stage.INVALID, _Stage.CANCELLED) else "due"
+
+
+def _why(run: Run, payment: RunPayment | None) -> str:
+    if payment is not None and payment.taken_back_at is not None:
+        return "A later audit found a fault; its pay went back before it was ready."
+    if payment is not None:
+        return f"{payment.get_reason_display().capitalize()}."
+    if run.reason_code and run.stage in (_Stage.INVALID, _Stage.CANCELLED):
+        return research_replays.sentence(run.reason_code)
+    return _UNDER_WAY.get(_Stage(run.stage), "Not needed any more.")
+
+
+def _per_hour(pay: Money | None, wall_s: object) -> Money | None:
+    if pay is None or not isinstance(wall_s, int | float) or wall_s < 1:
+        return None
+    return Money(round(pay.amount_minor * 3600 / wall_s), pay.currency)
+
+
+def _fees_of(task_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Money]:
+    bounties = ResearchBounty.objects.filter(task__in=list(task_ids))
+    return {bounty.task_id: Money(bounty.run_fee_minor, bounty.currency) for bounty in bounties}
+
+
+def _row(earning: Earning) -> tuple[object, ...]:
+    amounts = (earning.pay, earning.staked, earning.lost)
+    currency = next((amount.currency for amount in amounts if amount), "")
+    ready_at = earning.matures_at.isoformat(timespec="seconds") if earning.matures_at else ""
+    return (
+        *(str(earning.run), earning.run.created_at.isoformat(timespec="seconds"), earning.state),
+        *(amount.decimal_text() if amount else "" for amount in amounts),
+        *(currency, ready_at, earning.per_hour.decimal_text() if earning.per_hour else "", earning.why),
+    )
