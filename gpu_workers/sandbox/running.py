@@ -25,6 +25,8 @@ STDERR_KEPT_BYTES = 64 << 10
 LOOK_S = 0.25
 # bubblewrap reports the end of its child at once; one that doesn't is ended itself.
 _PATIENCE_S = 2.0
+_KILLED = 128 + signal.SIGKILL
+_CPU_SIGNAL = 128 + signal.SIGXCPU
 
 Reason = Literal["exited", "wall_clock", "cpu", "memory", "output", "killed"]
 
@@ -316,6 +318,9 @@ class Running:
 
     def _look(self) -> None:
         """End the sandbox when all its processes together have used too much."""
+        if self._group.is_out_of_memory():
+            # Version 1 ends one process; what is left of a program that lost one is not worth its time.
+            self._end("memory")
         cpu_s = self._group.cpu_s()
         counted_bytes = self._group.peak_memory_bytes()
         if (cpu_s is None or counted_bytes is None) and self._child_id:
@@ -344,14 +349,14 @@ class Running:
         self._command.clean_up()
         code = process.returncode if self._command.told_by is None else self._document("exit-code")
         if code is None and self._child_id and self._reason != "exited":
-            code = 128 + signal.SIGKILL
+            code = _KILLED
         if code is not None:
             code = 128 - code if code < 0 else code
             cpu_s = max(used.ru_utime + used.ru_stime, self._seen_cpu_s) if cpu_s is None else cpu_s
             reason = self._reason
             if reason == "exited" and is_out_of_memory:
                 reason = "memory"
-            elif reason == "exited" and code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL) and cpu_s >= self._limits.cpu_s:
+            elif reason == "exited" and (code == _CPU_SIGNAL or (code == _KILLED and cpu_s >= self._limits.cpu_s)):
                 reason = "cpu"
             self._exit = Exit(code, reason, cpu_s, max(used.ru_maxrss * 1024, self._seen_memory_bytes) if peak is None else peak)
         self._group.remove()
