@@ -129,9 +129,9 @@ def fee_minor(reward_minor: int, fee_bps: int) -> int:
 def reward_minor(*, shrunk_gain: float, min_effect: float, reward_per_effect_minor: int, cap_minor: int) -> int:
     """Return what a verified gain is paid: min(cap, rate x shrunk gain / min_effect), rounded down, and 1 minor unit at least.
 
-    Both floats are taken as the exact fractions that they are, so that no rounding but the named one happens.
+    Both floats are taken as the decimals that they are written as (0.03 is 3/100), so that no rounding but the named one happens.
     """
-    effects = Fraction(shrunk_gain) / Fraction(min_effect)
+    effects = Fraction(repr(shrunk_gain)) / Fraction(repr(min_effect))
     return max(1, min(cap_minor, money.times_rounded_down(reward_per_effect_minor, effects)))
 
 

@@ -125,7 +125,7 @@ def open_maker(amount: str = "20.00") -> Agent:
 
 def edit() -> dict[str, str]:
     """Return the text of a commit that nobody sent before."""
-    return {"train.py": f"LEARNING_RATE = 0.0{next(_numbers)}\n"}
+    return {"train.py": f"LEARNING_RATE = 0.02\nWIDTH = {next(_numbers)}\n"}
 
 
 def submit(bounty: ResearchBounty, maker: Agent, *, now: datetime.datetime) -> Candidate:
@@ -152,8 +152,8 @@ def run(candidate: Candidate, host: Host | None, *, now: datetime.datetime, kind
         "task_id": candidate.task_id,
         "mode": candidate.task.mode,
         "kind": kind,
-        "candidate": candidate,
-        "tip": candidate.parent,
+        "candidate_id": candidate.pk,
+        "tip_id": candidate.parent_id,
         "tree_id": candidate.tree_id,
         "spec": candidate.task.spec,
         "seed_index": next(_numbers),

@@ -10,8 +10,9 @@ from market.bounties import funding as bounty_funding
 from market.bounties import posting as bounty_posting
 from market.bounties import spending
 from market.bounties.models import Spend
-from market.bounties.research import funding, posting, pricing
+from market.bounties.research import funding, posting
 from market.bounties.research.models import ResearchBounty
+from market.common.money import Money
 from market.escrow import holds
 from market.escrow.models import Hold
 from market.policy import mandates
@@ -69,7 +70,7 @@ def test_is_blocked_with_codes_where_policy_forbids_its_words(agent: Agent, now:
         ({"offer": scene.offer(challenge_stake=scene.usd("10.01"))}, "challenge_stake"),
         ({"offer": scene.offer(cap=scene.usd("9.99"))}, "reward_per_effect"),
         ({"offer": scene.offer(challenge_window_s=0)}, "challenge_window_s"),
-        ({"offer": scene.offer(run_fee=pricing.Money.parse("0.50", "EUR"))}, "run_fee"),
+        ({"offer": scene.offer(run_fee=Money.parse("0.50", "EUR"))}, "run_fee"),
     ],
 )
 def test_refuses_what_is_out_of_its_limits(agent: Agent, now: datetime.datetime, changes: dict[str, object], param: str) -> None:
