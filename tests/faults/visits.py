@@ -7,12 +7,15 @@ from django.test import Client
 
 from market.accounts.models import User
 from market.bounties import maturing
+from market.bounties.research.models import ResearchBounty
 from market.web import photo_paths, tickets, urls
 from tasks import clock, evidence
 from tasks.models import Claim, Submission, WorkerProfile
 from tests import people, stories
 from tests.faults import calls
+from tests.market.web import research_scene
 from verification.models import Review
+from verification.research.models import Candidate
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Place:
     # What another worker has not claimed yet.
     task: str
     photo: str
+    research: ResearchBounty
+    candidate: Candidate
 
     def client(self, who: str) -> Client:
         """Open a browser as a visitor."""
@@ -75,6 +80,15 @@ class Place:
             Visit("recover", "POST", "/recover", "nobody", {"code": "ABCD-EFGH-IJKL-MNOP"}),
             Visit("leave", "POST", "/leave", "worker"),
             Visit("photo", "GET", self.photo, "worker"),
+            Visit("research", "GET", "/research", "nobody"),
+            Visit("research-bounty", "GET", f"/research/{self.research}", "nobody"),
+            Visit("frontier-csv", "GET", f"/research/{self.research}/frontier.csv", "nobody"),
+            Visit("candidate", "GET", f"/candidates/{self.candidate}", "nobody"),
+            Visit("curves-csv", "GET", f"/candidates/{self.candidate}/curves.csv", "nobody"),
+            Visit("gains-csv", "GET", f"/candidates/{self.candidate}/gains.csv", "nobody"),
+            Visit("test-csv", "GET", f"/candidates/{self.candidate}/test.csv", "nobody"),
+            Visit("earnings", "GET", "/earnings", "worker"),
+            Visit("earnings-csv", "GET", "/earnings.csv", "worker"),
             Visit("reviews", "GET", "/review", "operator"),
             Visit("review", "GET", f"/review/{self.review}", "operator"),
             Visit("review", "POST", f"/review/{self.review}", "operator", decision),
@@ -97,6 +111,7 @@ def prepare(cast: calls.Cast) -> Place:
     stories.settle(submission, "REJECTED")
     appealed = cast.rejected()
     stories.appeal(appealed)
+    research = research_scene.post(cast.agent)
     return Place(
         worker=worker,
         operator=operator,
@@ -105,4 +120,6 @@ def prepare(cast: calls.Cast) -> Place:
         review=Review.objects.get(submission=appealed),
         task=str(cast.bounty().task),
         photo=photo_paths.path_for(worker.pk, submission.evidence.get(), "display"),
+        research=research,
+        candidate=research_scene.send(research, research_scene.searcher(), "LEARNING_RATE = 0.02\n", reported_gain=0.02),
     )

@@ -44,6 +44,16 @@ MATRIX = {
     ("leave", "POST"): "yes yes yes yes yes yes yes yes",
     # The link was made for the worker alone.
     ("photo", "GET"): "404 yes 404 404 404 404 404 404",
+    ("research", "GET"): "yes yes yes yes yes yes yes yes",
+    ("research-bounty", "GET"): "yes yes yes yes yes yes yes yes",
+    ("frontier-csv", "GET"): "yes yes yes yes yes yes yes yes",
+    ("candidate", "GET"): "yes yes yes yes yes yes yes yes",
+    ("curves-csv", "GET"): "yes yes yes yes yes yes yes yes",
+    ("gains-csv", "GET"): "yes yes yes yes yes yes yes yes",
+    ("test-csv", "GET"): "yes yes yes yes yes yes yes yes",
+    # Each sees his own runs alone.
+    ("earnings", "GET"): "403 yes yes 403 403 403 403 403",
+    ("earnings-csv", "GET"): "403 yes yes 403 403 403 403 403",
     ("reviews", "GET"): "login login login login login login yes yes",
     ("review", "GET"): "login login login login login login yes 404",
     # The other is told that it is not his case: 409, and the decision is not taken.
