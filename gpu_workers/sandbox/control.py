@@ -12,7 +12,7 @@ from gpu_workers.sandbox.limits import Limits
 
 _LIMITS = Limits(wall_s=30, cpu_s=10, memory_mib=512, processes=16, output_bytes=1 << 20, tmp_mib=8)
 # A program of its own: it only opens and asks, and would do no harm on a host that let it.
-_PROGRAM = """
+PROGRAM = """
 import ctypes, json, os, resource, socket, sys
 secret, home, port, inherited = json.loads(sys.stdin.readline())
 libc = ctypes.CDLL(None, use_errno=True)
@@ -29,9 +29,13 @@ def door(name, attempt):
 def call(*arguments):
     return libc.syscall(*arguments) != -1
 
-def text(path):
-    with open(path, "rb") as file:
-        return file.read(1 << 20)
+def tells(path):
+    # One file that can't be read must not hide the next.
+    try:
+        with open(path, "rb") as file:
+            return secret.encode() in file.read(1 << 20)
+    except OSError:
+        return False
 
 def writable(path):
     os.close(os.open(path, os.O_WRONLY))
@@ -44,13 +48,13 @@ def connected():
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 is_arm = os.uname().machine == "aarch64"
 pids = [pid for pid in os.listdir("/proc") if pid.isdigit()]
-door("secret in an environment", lambda: any(secret.encode() in text(f"/proc/{pid}/environ") for pid in pids))
-door("secret in a file of the host", lambda: secret.encode() in text(home))
+door("secret in an environment", lambda: any(tells(f"/proc/{pid}/environ") for pid in pids))
+door("secret in a file of the host", lambda: tells(home))
 door("port of the host", connected)
 door("file descriptor of the launcher", lambda: os.readlink(f"/proc/self/fd/{inherited}").startswith("/") and os.fstat(inherited))
 door("host processes visible", lambda: len(pids) > 3)
 door("core_pattern writable", lambda: writable("/proc/sys/kernel/core_pattern"))
-door("root folder writable", lambda: os.mkdir("/control") is None)
+door("root folder writable", lambda: os.access("/", os.W_OK))
 door("system folders writable", lambda: os.access("/usr", os.W_OK) or os.access("/python", os.W_OK) or os.access("/etc", os.W_OK))
 door("capabilities left", lambda: any(int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")))
 door("root inside", lambda: os.getuid() == 0)
@@ -86,7 +90,7 @@ def run(level: str) -> None:
         question = json.dumps([secret, str(Path(bait.name)), server.getsockname()[1], bait.fileno()])
         sandbox = launch.Sandbox(level=level, limits=_LIMITS)
         try:
-            with sandbox.start([launch.PYTHON, "-I", "-c", _PROGRAM, level]) as started:
+            with sandbox.start([launch.PYTHON, "-I", "-c", PROGRAM, level]) as started:
                 started.stdin.write(f"{question}\n".encode())
                 started.stdin.close()
                 answer = started.stdout.read()

@@ -20,6 +20,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Sequence

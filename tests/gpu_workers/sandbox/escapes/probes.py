@@ -51,7 +51,13 @@ HOST_FILES = (
     _tried("secret behind dots", 'return given["secret"].encode() in text("/given/../../../../../.." + given["home_file"])'),
     _tried("secret through /proc/1/root", 'return given["secret"].encode() in text("/proc/1/root" + given["home_file"])'),
     _tried("secret through /proc/1/cwd", 'return given["secret"].encode() in text("/proc/1/cwd/../../../../.." + given["home_file"])'),
-    _tried("secret through a link", 'os.symlink(given["home_file"], "/tmp/link"); return given["secret"].encode() in text("/tmp/link")'),
+    _proved(
+        "secret through a link",
+        """
+with tempfile.TemporaryDirectory() as own:
+    os.symlink(given["home_file"], own + "/link")
+    return given["secret"].encode() in text(own + "/link")""",
+    ),
     _tried("secret anywhere it can look", 'return everywhere(given["secret"], ["/tmp", "/etc", "/venv/bin", "/given", "/dev"])'),
     _tried("virtual environment's parent", 'return listed(given["project"])'),
     _tried("launcher's repository", 'return opened(given["project"] + "/pyproject.toml")'),
@@ -63,7 +69,13 @@ HOST_FILES = (
     _proved(
         "block devices and terminals", 'return set(os.listdir("/dev")) - {*given["devices"], "shm", "fd", "stdin", "stdout", "stderr"}'
     ),
-    _tried("making a device", 'os.mknod("/tmp/disk", 0o60600, os.makedev(254, 0)); return opened("/tmp/disk")'),
+    _tried(
+        "making a device",
+        """
+with tempfile.TemporaryDirectory() as own:
+    os.mknod(own + "/disk", 0o60600, os.makedev(254, 0))
+    return opened(own + "/disk")""",
+    ),
     _tried("host's disk", 'return opened("/dev/vda") or opened("/dev/sda")'),
     _proved("folder of hardware", 'return listed("/sys")'),
     _compared("control groups", 'return listed("/sys/fs/cgroup")'),
@@ -153,18 +165,18 @@ return "cloned\"""",
     ),
     _proved("clone3", 'return arrived("clone3", None, 0)'),
     _proved("joining a namespace", 'return arrived("setns", -1, 0)'),
-    _tried("mount", 'call("mount", b"none", b"/tmp", b"tmpfs", 0, None); return "mounted"'),
-    _tried("remount writable", 'call("mount", b"none", b"/", None, 32 | 4096, None); return "remounted"'),
-    _tried("unmount of what masks", 'call("umount2", b"/proc/sys", 2); return "unmounted"'),
-    _tried("bind of the root", 'call("mount", b"/", b"/tmp", None, 4096, None); return "bound"'),
-    _proved("new mount interface", 'return arrived("fspick", -1, b"", 0) if os.geteuid() == 0 else arrived("statmount", None, None, 0, 0)'),
+    _proved("mount", 'return arrived("mount", b"none", b"/nothing", b"tmpfs", 0, None)'),
+    _proved("remount", 'return arrived("mount", b"none", b"/nothing", None, 32 | 4096, None)'),
+    _compared("unmount", 'return arrived("umount2", b"/nothing", 2)'),
+    _proved("bind of the root", 'return arrived("mount", b"/", b"/nothing", None, 4096, None)'),
+    _compared("list of mounts", 'return arrived("statmount", None, None, 0, 0)'),
     _proved("copy of a mount tree", 'return arrived("open_tree", -100, b"/", 0)'),
     _tried("change of a mount", 'return arrived("mount_setattr", -100, b"/proc", 0, b"\\0" * 32, 32)'),
-    _tried("pivot_root", 'call("pivot_root", b"/tmp", b"/tmp"); return "pivoted"'),
-    _tried("chroot", 'call("chroot", b"/tmp"); return "changed"'),
+    _compared("pivot_root", 'return arrived("pivot_root", b"/nothing", b"/nothing")'),
+    _proved("chroot", 'return arrived("chroot", b"/nothing")'),
     _proved("file handle", 'return arrived("name_to_handle_at", -100, b"/", None, None, 0)'),
     _tried("file by handle", 'return arrived("open_by_handle_at", -100, b"\\0" * 16, 0)'),
-    _tried("writable root", 'os.mkdir("/new"); return "made"'),
+    _tried("writable root", 'return opened("/", os.O_WRONLY | os.O_TMPFILE)'),
     _tried("writable packages", 'return opened("/venv/lib", os.O_WRONLY | os.O_TMPFILE)'),
     _tried("writable interpreter", 'return opened("/python/bin", os.O_WRONLY | os.O_TMPFILE)'),
     _tried("writable input", 'return opened("/given/file", os.O_WRONLY)'),
@@ -219,7 +231,7 @@ SOCKETS = (
 CALLS = (
     _compared("bpf", 'return arrived("bpf", 0, None, 0)'),
     _compared("performance counters", 'return arrived("perf_event_open", None, 0, -1, -1, 0)'),
-    _proved("io_uring", 'return arrived("io_uring_setup", 1, None)'),
+    _compared("io_uring", 'return arrived("io_uring_setup", 1, None)'),
     _compared("userfaultfd", 'return arrived("userfaultfd", 1)'),
     _proved("asking the keyring", 'return arrived("keyctl", 0, -3, 0)'),
     _proved("adding a key", 'return arrived("add_key", None, None, None, 0, -3)'),
@@ -235,7 +247,7 @@ CALLS = (
     _proved("tuning the clock", 'return arrived("adjtimex", None)'),
     _tried("swap on", 'return arrived("swapon", b"/nothing", 0)'),
     _tried("swap off", 'return arrived("swapoff", b"/nothing")'),
-    _tried("host name", 'return arrived("sethostname", b"x", 1)'),
+    _tried("host name", 'return arrived("sethostname", b"x", -1)'),
     _proved("another personality", 'return arrived("personality", 0x0040000)'),
     _compared("watching the file system", 'return arrived("fanotify_init", 0, 0)'),
     _proved("disk quota", 'return arrived("quotactl", 0x800007 << 8, None, 0, None)'),
@@ -276,7 +288,7 @@ CALLS = (
     ),
     _tried(
         "setuid file of its own",
-        'open("/tmp/s", "w").close(); os.chmod("/tmp/s", 0o4755); return not os.statvfs("/tmp").f_flag & os.ST_NOSUID',
+        'return not os.statvfs("/tmp").f_flag & os.ST_NOSUID',
     ),
 )
 

@@ -48,7 +48,11 @@ def test_counts_its_probes(inside: baits.Outcomes) -> None:
     names = [probe.name for probe in baits.known_probes()]
     assert len(names) == len(set(names)) == len(inside)
     assert len(names) >= 60
-    assert sum(probe.reaches_outside for probe in baits.known_probes()) >= 40
+
+
+def test_a_fair_share_of_probes_can_succeed(outside: baits.Outcomes) -> None:
+    reached = [name for name, (outcome, _) in outside.items() if outcome == "reached"]
+    assert len(reached) >= 60, f"{len(reached)} of {len(outside)} harmless probes succeed without the sandbox"
 
 
 def test_leaves_the_bound_file_as_it_was(laid: baits.Baits, inside: baits.Outcomes) -> None:
