@@ -29,7 +29,7 @@ def nudge_research() -> None:
 
 def nudge_research_verdicts() -> None:
     """After commit, let the market settle decided candidates and pay judged runs without waiting for its sweeper."""
-    bells.ring_after_commit("research_bounties.sweep")
+    bells.ring_after_commit("bounties.sweep_research")
 
 
 def nudge_advance(submission_id: uuid.UUID) -> None:

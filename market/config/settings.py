@@ -187,7 +187,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Beat alone publishes by this. What it cannot ring is given up at once: it rings again in seconds.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {name: {"queue": "money"} for name in ("payments.*", "ledger.*", "bounties.*", "research_bounties.*")}
+CELERY_TASK_ROUTES = {"payments.*": {"queue": "money"}, "ledger.*": {"queue": "money"}, "bounties.*": {"queue": "money"}}
 
 
 def _every(seconds: float, job: str) -> dict[str, object]:
@@ -199,7 +199,7 @@ CELERY_BEAT_SCHEDULE = {
     "verification": _every(2, "verification.sweep"),
     "research": _every(2, "research.sweep"),
     "bounties": _every(2, "bounties.sweep"),
-    "research_bounties": _every(2, "research_bounties.sweep"),
+    "research bounties": _every(2, "bounties.sweep_research"),
     "payments": _every(2, "payments.sweep"),
     "events": _every(1, "events.deliver"),
     "accounts": _every(3600, "accounts.tidy"),
