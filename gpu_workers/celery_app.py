@@ -33,6 +33,12 @@ def work_vision(**_kwargs: object) -> None:
     jobs.attendant().drain()
 
 
+@app.task(name="gpu.work_replay")
+def work_replay(**_kwargs: object) -> None:
+    """Wake the trusted replay pool."""
+    jobs.attendant().ring_replay()
+
+
 @signals.worker_init.connect
 def _check_environment(**_kwargs: object) -> None:
     try:

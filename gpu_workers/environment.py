@@ -18,7 +18,8 @@ class Environment:
     """A worker's settings.
 
     `poll_s`: how often the worker asks for work though no doorbell rang, in seconds. `torch_threads`: CPU threads of one forward
-    pass. `decoders`: child processes that open photographs.
+    pass. `decoders`: child processes that open photographs. `replay_key`: of the trusted replay pool; without it this worker takes no
+    replay jobs.
     """
 
     market_url: str
@@ -28,6 +29,7 @@ class Environment:
     poll_s: float
     torch_threads: int
     decoders: int
+    replay_key: str
 
 
 def broker_url(variables: Mapping[str, str] = os.environ) -> str:
@@ -54,6 +56,7 @@ def read(variables: Mapping[str, str] = os.environ) -> Environment:
         poll_s=_positive(variables, "ATOMS_GPU_POLL_S", 5.0),
         torch_threads=int(_positive(variables, "ATOMS_GPU_TORCH_THREADS", max(1, cores // 2))),
         decoders=int(_positive(variables, "ATOMS_GPU_DECODERS", min(8, max(1, cores // 2)))),
+        replay_key=variables.get("ATOMS_REPLAY_LEASE_KEY", "").strip(),
     )
 
 

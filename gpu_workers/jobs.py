@@ -7,7 +7,7 @@ import time
 
 import agents_sdk.errors
 from agents_sdk import leases
-from gpu_workers import decoding, environment, leasing
+from gpu_workers import decoding, environment, leasing, pool
 from gpu_workers.vision import base, loading
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,21 @@ class Attendant:
         # One forward pass at a time: the bell and the clock are two threads, the GPU is one.
         self._working = threading.Lock()
         self._clock = threading.Thread(target=self._watch, name="lease-clock", daemon=True)
+        # Replay jobs take minutes and run in sandboxes beside the models: their thread waits for its own bell.
+        self._replay_rung = threading.Event()
+        self._pool = self._open_pool() if settings.replay_key else None
+        self._replayer = threading.Thread(target=self._replay, name="replay-pool", daemon=True)
 
     def start(self) -> None:
         """Load the model, then ask for work every `poll_s` seconds, beside the doorbell."""
         if not self._clock.is_alive():
             self._clock.start()
+        if self._pool and not self._replayer.is_alive():
+            self._replayer.start()
+
+    def ring_replay(self) -> None:
+        """Wake the replay pool's thread; the bell does not wait for what it does."""
+        self._replay_rung.set()
 
     def drain(self) -> leasing.Tally:
         """Work until no run is ready; return what was done. A market that can't be reached ends it: the bell or clock comes again."""
@@ -48,18 +58,34 @@ class Attendant:
     def ask_to_stop(self) -> None:
         """Finish the batch at hand and lease no more."""
         self._stopping.set()
+        self._replay_rung.set()
 
     def stop(self) -> None:
         """Finish the batch at hand and end threads and child processes."""
-        self._stopping.set()
-        if self._clock.is_alive():
-            self._clock.join(timeout=30)
+        self.ask_to_stop()
+        for thread in (self._clock, self._replayer):
+            if thread.is_alive():
+                thread.join(timeout=30)
         with self._working:
             self._decoders.close()
             self._client.close()
 
     def _model(self) -> base.VisionModel:
         return loading.default_model(self._settings.torch_threads)
+
+    def _open_pool(self) -> pool.Pool:
+        client = leases.LeaseClient(self._settings.market_url, self._settings.replay_key)
+        return pool.Pool(client=client, holder=self._settings.holder, is_stopping=self._stopping.is_set)
+
+    def _replay(self) -> None:
+        assert self._pool is not None
+        while not self._stopping.is_set():
+            self._replay_rung.clear()
+            try:
+                self._pool.drain()
+            except agents_sdk.errors.AtomsError as error:
+                log.warning("market not reached for replay jobs: %s", type(error).__name__)
+            self._replay_rung.wait(self._settings.poll_s)
 
     def _watch(self) -> None:
         started = time.monotonic()
