@@ -200,8 +200,8 @@ class Market:
         )
 
     def _gpu_worker(self) -> children.Program:
-        lease_key = credentials.read_strings(self._folder.keys_file)["lease_key"]
-        program = self._plan.gpu_worker(lease_key=lease_key)
+        local_keys = credentials.read_strings(self._folder.keys_file)
+        program = self._plan.gpu_worker(lease_key=local_keys["lease_key"], replay_key=local_keys["replay_key"])
         if self._options.has_vision_model:
             return program
         return dataclasses.replace(

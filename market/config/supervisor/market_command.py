@@ -86,15 +86,18 @@ class _Market:
             prepare.wait_until_stopped()
         local_keys = credentials.read_strings(self._folder.keys_file)
         stopping.check()
-        self._said.say("starting web server, worker, beat, GPU worker and simulated worker")
+        self._said.say("starting web server, worker, beat, GPU worker, simulated worker and two GPU owners")
         web = self._keeper.start(plan.web())
         worker = self._keeper.start(plan.worker())
         self._keeper.start(plan.beat())
-        gpu_worker = self._keeper.start(plan.gpu_worker(lease_key=local_keys["lease_key"]))
+        gpu_worker = self._keeper.start(plan.gpu_worker(lease_key=local_keys["lease_key"], replay_key=local_keys["replay_key"]))
         waiting.for_web(web, url=address.local_url)
         self._said.say("the web server answers")
         if self._options.simulated_worker:
             self._keeper.start(plan.simulated_worker(worker_key=local_keys["worker_key"]))
+            # Two, because a baseline counts when two owners agree who know nothing of each other.
+            for number, name in enumerate(("first_owner_key", "second_owner_key"), 1):
+                self._keeper.start(plan.gpu_owner(number=number, lease_key=local_keys[name]))
         waiting.for_worker(worker, redis_url=addresses.redis_url)
         self._said.say("the worker does its jobs")
         waiting.for_gpu_worker(gpu_worker, redis_url=addresses.gpu_redis_url)
@@ -126,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-simulated-worker",
         dest="simulated_worker",
         action="store_false",
-        help="leave the test bounties to real people, such as yourself",
+        help="leave the test bounties to real people and GPU owners, such as yourself",
     )
     parser.add_argument("--services-only", action="store_true", help="start PostgreSQL and Valkey alone")
     return parser

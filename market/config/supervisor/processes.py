@@ -82,12 +82,15 @@ class Plan:
             "beat", "-m", "celery", "-A", "market.config.celery_app", "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile="
         )
 
-    def gpu_worker(self, *, lease_key: str) -> children.Program:
-        """Celery with the vision models: it knows its doorbell and the HTTP address, neither database nor the market's broker."""
+    def gpu_worker(self, *, lease_key: str, replay_key: str) -> children.Program:
+        """Celery with the vision models and the trusted replay pool: it knows its doorbell and the HTTP address, neither database
+        nor the market's broker.
+        """
         told = {
             "ATOMS_GPU_REDIS_URL": brokers.celery_url(self._addresses.gpu_redis_url),
             "ATOMS_URL": self._address.local_url,
             "ATOMS_LEASE_KEY": lease_key,
+            "ATOMS_REPLAY_LEASE_KEY": replay_key,
         }
         program = self._celery("gpu-worker", "-A", "gpu_workers.celery_app", "worker", "--queues", "gpu", "--pool", "solo")
         return self._told(program, {"HF_HUB_OFFLINE": "1", **self._strangers_environment(), **told})
@@ -96,6 +99,16 @@ class Plan:
         """A worker like any other: the public API and a test key."""
         program = self._ours("simulated-worker", "-m", "agents_sdk.simulated_worker")
         told = {"ATOMS_URL": self._address.local_url, "ATOMS_API_KEY": worker_key}
+        return self._told(program, {**self._strangers_environment(), **told})
+
+    def gpu_owner(self, *, number: int, lease_key: str) -> children.Program:
+        """A GPU owner's program like any other, with a key and a folder of its own."""
+        program = self._ours(f"gpu-owner-{number}", "-m", "gpu_workers.owner.program", "run")
+        told = {
+            "ATOMS_URL": self._address.local_url,
+            "ATOMS_API_KEY": lease_key,
+            "ATOMS_GPU_HOME": str(self._folder.root / program.name),
+        }
         return self._told(program, {**self._strangers_environment(), **told})
 
     def _celery(self, name: str, *arguments: str) -> children.Program:

@@ -32,6 +32,20 @@ def test_makes_an_operator_a_funded_agent_a_worker_and_a_gpu_host(tmp_path: Path
     assert (lease_key.scope, lease_key.is_trusted) == (ApiKey.Scope.LEASE_VISION, True)
 
 
+def test_makes_everybody_a_research_bounty_needs(tmp_path: Path) -> None:
+    made = local_people.ensure(keys_file=tmp_path / "keys.json")
+
+    pool = keys.authenticate(made["replay_key"])
+    assert (pool.scope, pool.is_trusted) == (ApiKey.Scope.LEASE_REPLAY, True)
+    owners = [keys.authenticate(made["first_owner_key"]), keys.authenticate(made["second_owner_key"])]
+    assert [(key.scope, key.is_trusted) for key in owners] == [(ApiKey.Scope.LEASE_REPLAY, False)] * 2
+    claimant = keys.authenticate(made["claimant_key"]).agent
+    assert claimant is not None
+    assert queries.agent_balance(claimant) == {"USD": 100_000}
+    poster = keys.authenticate(made["agent_key"])
+    assert len({key.user_id for key in (poster, keys.authenticate(made["claimant_key"]), pool, *owners)}) == 5
+
+
 def test_the_second_start_finds_all_of_it(tmp_path: Path) -> None:
     first = local_people.ensure(keys_file=tmp_path / "keys.json")
     counts = (User.objects.count(), Agent.objects.count(), ApiKey.objects.count())
