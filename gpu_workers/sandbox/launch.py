@@ -55,6 +55,12 @@ MASKED_FILES = (
     "vmallocinfo",
 )
 MASKED_FOLDERS = ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sys", "tty")
+_WALLS = (
+    *("--unshare-all", "--unshare-user", "--unshare-cgroup", "--disable-userns", "--die-with-parent", "--new-session"),
+    *("--cap-drop", "ALL", "--uid", INSIDE_USER, "--gid", INSIDE_USER, "--hostname", "sandbox", "--clearenv"),
+)
+# Where the stage puts up the sandbox's tree, beside bubblewrap itself.
+_ROOT = "root"
 RESERVED = ("/dev", "/etc", "/lib", "/lib64", "/proc", "/python", "/sys", "/tmp", "/usr", "/venv")  # noqa: S108
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -151,6 +157,7 @@ class Sandbox:
     def _bubblewrap(self, argv: Sequence[str], group: cgroups.Group) -> running.Command:
         """Write plan, arguments and filter into files without a name and give the command that starts the stage with them."""
         user = identity.unprivileged_user()
+        shown = self.shown()
         program, staged_program, sources = _program()
         with contextlib.ExitStack() as undo:
             held: list[int] = []
@@ -160,10 +167,6 @@ class Sandbox:
                 held.append(descriptor)
                 return descriptor
 
-            shown = self.shown()
-            staged = {inside: f"shown/{index}" for index, inside in enumerate(shown.binds)}
-            where = {inside: f"{STAGED}/{staged[inside]}" if user else host for inside, host in shown.binds.items()}
-            files = {inside: hold(_nameless(text)) for inside, text in shown.files.items()}
             listening, telling = os.pipe()
             hold(telling)
             undo.callback(os.close, listening)
@@ -172,8 +175,9 @@ class Sandbox:
                 hold(blocking)
                 undo.callback(os.close, releasing)
             words = [
-                *_walls(self.limits),
-                *_tree(shown, where, files),
+                *_WALLS,
+                *(_staged_tree() if user else _tree(shown, {inside: hold(_nameless(text)) for inside, text in shown.files.items()})),
+                *_own_folders(shown, self.limits),
                 *(word for name, value in self.variables().items() for word in ("--setenv", name, value)),
                 *("--seccomp", str(hold(_nameless(seccomp.program())))),
                 *("--json-status-fd", str(telling)),
@@ -185,7 +189,12 @@ class Sandbox:
                 "limits": _process_limits(self.limits, group, is_own_user=bool(user)),
                 "user": user,
                 "folder": STAGED,
-                "sources": [*sources, *((host, staged[inside]) for inside, host in shown.binds.items())],
+                "shown": {
+                    "sources": [*sources, *((shown.binds[inside], f"{_ROOT}{inside}") for inside in sorted(shown.binds))],
+                    "links": {f"{_ROOT}{inside}": target for inside, target in shown.links.items()},
+                    "files": {f"{_ROOT}{inside}": content for inside, content in shown.files.items()},
+                    "folders": [f"{_ROOT}/{name}" for name in ("dev", "proc", "tmp")],
+                },
                 "program": f"{STAGED}/{staged_program}" if user else program,
                 # In a file, because everyone inside can read the command line of its first process.
                 "words": ["bwrap", "--args", str(arguments), "--", *argv],
@@ -261,22 +270,26 @@ def _nameless(content: bytes) -> int:
     return descriptor
 
 
-def _walls(limits: Limits) -> list[str]:
-    words = ["--unshare-all", "--unshare-user", "--unshare-cgroup", "--disable-userns", "--die-with-parent", "--new-session"]
-    words += ["--cap-drop", "ALL", "--uid", INSIDE_USER, "--gid", INSIDE_USER, "--hostname", "sandbox", "--clearenv"]
-    words += ["--perms", "1777", "--size", str(limits.tmp_mib * MIB), "--tmpfs", "/tmp", "--chdir", "/tmp"]  # noqa: S108
-    return words
+def _staged_tree() -> list[str]:
+    """Write the arguments that show the tree which the stage has put up: one bind, since bubblewrap takes its time for each."""
+    return ["--ro-bind", f"{STAGED}/{_ROOT}", "/"]
 
 
-def _tree(shown: interpreter.Layout, where: Mapping[str, str], files: Mapping[str, int]) -> list[str]:
-    """Write bubblewrap's arguments for the file tree: links first, since folders may lie behind them."""
+def _tree(shown: interpreter.Layout, files: Mapping[str, int]) -> list[str]:
+    """Write the arguments that put the tree up; `files` are descriptors of contents. Links first, since folders may lie behind them."""
     words: list[str] = []
     for inside, target in shown.links.items():
         words += ["--symlink", target, inside]
-    for inside in sorted(where):
-        words += ["--ro-bind", where[inside], inside]
+    for inside in sorted(shown.binds):
+        words += ["--ro-bind", shown.binds[inside], inside]
     for inside, descriptor in files.items():
         words += ["--perms", "0444", "--ro-bind-data", str(descriptor), inside]
+    return words
+
+
+def _own_folders(shown: interpreter.Layout, limits: Limits) -> list[str]:
+    """Write the arguments for /proc, /dev, /tmp and the folders to hide; then nothing but /tmp can be written."""
+    words = ["--perms", "1777", "--size", str(limits.tmp_mib * MIB), "--tmpfs", "/tmp", "--chdir", "/tmp"]  # noqa: S108
     words += ["--proc", "/proc"]
     for name in MASKED_FILES:
         # The kernel keeps the others for root, and every mount costs time.

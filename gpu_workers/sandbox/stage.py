@@ -9,7 +9,7 @@ What it does not protect from: anything, by itself; see `gpu_workers.sandbox.lau
 """
 
 # A sandbox starts in milliseconds, and importing pathlib takes a few of them.
-# ruff: noqa: PTH103, PTH112, PTH116, PTH120, PTH123
+# ruff: noqa: PTH103, PTH112, PTH116, PTH120, PTH123, PTH211
 
 import ctypes
 import marshal
@@ -20,6 +20,7 @@ import sys
 # Linux numbers; the names are those of the manual pages.
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
+MS_REMOUNT_BIND_RDONLY = 32 | 4096 | 1
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 MS_REC_PRIVATE = 0x4000 | (1 << 18)
@@ -98,7 +99,7 @@ def show(source: str, target: str, user: int, mappings: dict[tuple[int, int], in
             mappings[owner] = -1
     attributes = MountAttributes(wanted | MOUNT_ATTR_IDMAP, 0, 0, max(mappings[owner], 0))
     size = ctypes.sizeof(attributes)
-    # Without mount ids (an overlay, an old kernel) only what everyone may read can be shown: `unreadable` says so.
+    # Without mapped owners (an overlay, an old kernel) only what everyone may read can be shown.
     flags = AT_EMPTY_PATH | AT_RECURSIVE
     if mappings[owner] < 0 or libc.syscall(SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(attributes), size) == -1:
         plain = MountAttributes(wanted, 0, 0, 0)
@@ -114,17 +115,31 @@ def show(source: str, target: str, user: int, mappings: dict[tuple[int, int], in
     os.close(tree)
 
 
-def show_all(sources: list[tuple[str, str]], folder: str, user: int) -> None:
-    """Put `sources` (host path, path under `folder`) into a mount namespace that only this process and its children see."""
+def show_all(
+    folder: str, user: int, *, sources: list[tuple[str, str]], links: dict[str, str], files: dict[str, bytes], folders: list[str]
+) -> None:
+    """Put `sources` (host path, path under `folder`) into a mount namespace that only this process and its children see.
+
+    Around them stand `links` (path -> target), `files` (path -> content) and empty `folders`, all under `folder`.
+    """
     checked(libc.unshare(CLONE_NEWNS), "unshare(mounts)")
     checked(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None), "mount private")
     # Opened before the new file system hides what lies under the same folder.
     opened = [(os.open(host, os.O_PATH | os.O_CLOEXEC), name) for host, name in sources]
     checked(libc.mount(b"sandbox", folder.encode(), b"tmpfs", MS_NOSUID_NODEV, b"mode=0755,size=1m"), f"mount {folder}")
+    for name in folders:
+        os.makedirs(f"{folder}/{name}", 0o755)
+    for name, target in links.items():
+        os.makedirs(os.path.dirname(f"{folder}/{name}"), 0o755, exist_ok=True)
+        os.symlink(target, f"{folder}/{name}")
+    for name, content in files.items():
+        os.makedirs(os.path.dirname(f"{folder}/{name}"), 0o755, exist_ok=True)
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(content)
     mappings: dict[tuple[int, int], int] = {}
     for handle, name in opened:
         show(f"/proc/self/fd/{handle}", f"{folder}/{name}", user, mappings)
-    checked(libc.mount(b"none", folder.encode(), None, 32 | 1 | MS_NOSUID_NODEV, None), f"remount {folder}")
+    checked(libc.mount(b"none", folder.encode(), None, MS_REMOUNT_BIND_RDONLY | MS_NOSUID_NODEV, None), f"remount {folder}")
 
 
 def become(user: int) -> None:
@@ -148,7 +163,7 @@ def main() -> None:
     if plan["cpus"]:
         os.sched_setaffinity(0, plan["cpus"])
     if plan["user"]:
-        show_all(plan["sources"], plan["folder"], plan["user"])
+        show_all(plan["folder"], plan["user"], **plan["shown"])
         become(plan["user"])
         die_with(plan["parent"])
     os.chdir("/")

@@ -26,7 +26,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 question: dict[str, Any] = json.loads(sys.stdin.readline())
 given: dict[str, Any] = question["given"]
 numbers: dict[str, int] = question["numbers"]

@@ -58,7 +58,7 @@ with tempfile.TemporaryDirectory() as own:
     os.symlink(given["home_file"], own + "/link")
     return given["secret"].encode() in text(own + "/link")""",
     ),
-    _tried("secret anywhere it can look", 'return everywhere(given["secret"], ["/tmp", "/etc", "/venv/bin", "/given", "/dev"])'),
+    _tried("secret anywhere it can look", 'return everywhere(given["secret"], ["/tmp", "/etc", "/venv/bin", "/given"])'),
     _tried("virtual environment's parent", 'return listed(given["project"])'),
     _tried("launcher's repository", 'return opened(given["project"] + "/pyproject.toml")'),
     _tried("Docker's socket", 's = socket.socket(socket.AF_UNIX); s.connect("/var/run/docker.sock"); return "connected"'),
