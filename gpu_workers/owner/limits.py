@@ -66,12 +66,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """One thing in the way of work: a code, what is so, what would change it, and when it ends by itself (epoch seconds), if known."""
+    """One thing in the way of work: a code, what is so, what would change it, and when it ends by itself (epoch seconds), if known.
+
+    One that does not `ends_work` leaves a training that runs alone, and only keeps new ones away.
+    """
 
     code: str
     what: str
     change: str
     until: float | None = field(default=None, compare=False)
+    ends_work: bool = True
 
 
 def parse(text: str) -> Limits:

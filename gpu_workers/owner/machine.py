@@ -106,7 +106,7 @@ class State:
     @property
     def may_work(self) -> bool:
         """Whether a training may run now."""
-        return not self.is_paused and self.obstacles == ()
+        return not self.is_paused and self.obstacles is not None and not any(obstacle.ends_work for obstacle in self.obstacles)
 
     @property
     def in_training(self) -> Run | None:
@@ -117,7 +117,8 @@ class State:
     def may_ask(self) -> bool:
         """Whether a new run may be leased, apart from when the market said to ask again."""
         is_full = len(self.runs) >= MOST_WAITING
-        return self.may_work and not self.wishes.is_finishing and self.runs_left != 0 and self.in_training is None and not is_full
+        may_begin = not self.is_paused and self.obstacles == () and not self.wishes.is_finishing and self.runs_left != 0
+        return may_begin and self.in_training is None and not is_full
 
     @property
     def is_over(self) -> bool:
@@ -439,7 +440,7 @@ def _beating(state: State, run: Run) -> tuple[Run, list[Intent]]:
 
 def _ends_at(state: State) -> float:
     """Return when what holds work up ends, at the earliest."""
-    ends = [obstacle.until or state.now for obstacle in state.obstacles or ()]
+    ends = [obstacle.until or state.now for obstacle in state.obstacles or () if obstacle.ends_work]
     return max([state.now, *ends, *([state.wishes.paused_until] if state.is_paused else [])])
 
 
@@ -447,7 +448,7 @@ def why_not(state: State) -> str:
     """Return the code of what holds work up; empty if nothing does."""
     if state.is_paused:
         return "paused"
-    return state.obstacles[0].code if state.obstacles else ""
+    return next((obstacle.code for obstacle in state.obstacles or () if obstacle.ends_work), "")
 
 
 _NEXT: dict[Stage, Callable[[Run], Do]] = {

@@ -95,7 +95,7 @@ def too_low(owner: limits.Limits, expected: Estimate | None, watts: float) -> li
         return None
     what = f"An hour pays about {shown(left.p50)} {left.currency} after electricity (n={left.n}); the least you take is {shown(least)}."
     change = "Lower min_pay_per_hour, correct price_per_kwh, or wait for better paid runs: it looks again every five minutes."
-    return limits.Obstacle("price_too_low", what, change)
+    return limits.Obstacle("price_too_low", what, change, ends_work=False)
 
 
 def error_of_estimates(own: Iterable[Experience], *, since: float) -> tuple[Decimal, int] | None:

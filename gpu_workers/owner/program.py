@@ -108,7 +108,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _doctor(context: Context) -> int:
     options = _core.options_from(api_key=None, base_url=context.arguments.url, environment=os.environ, timeout_s=30, max_retries=2)
-    visit = doctor.Visit(context.folder, context.limits(), context.client(), options.base_url)
+    with context.client() as client:
+        return _examine(context, doctor.Visit(context.folder, context.limits(), client, options.base_url))
+
+
+def _examine(context: Context, visit: doctor.Visit) -> int:
     is_fit = True
     for line in doctor.lines(visit):
         is_fit = is_fit and line.is_ok

@@ -37,8 +37,8 @@ def setup(market: replay_market.ReplayMarket, home: Path, **changes: Any) -> she
     folder = folders.Folder(home)
     folder.make()
     client = leases.LeaseClient(market.url, replay_market.KEY, max_retries=0)
-    given: dict[str, Any] = {"limits": limits.Limits(), "sensors": SimulatedSensors(), "trainer": TRAINER, "runs": 1}
-    return shell.Setup(folder=folder, client=client, host=HOST, **(given | changes))
+    given: dict[str, Any] = {"limits": limits.Limits(), "sensors": SimulatedSensors(), "trainer": TRAINER, "runs": 1, "host": HOST}
+    return shell.Setup(folder=folder, client=client, **(given | changes))
 
 
 @contextlib.contextmanager

@@ -52,7 +52,11 @@ Notice = Callable[[str, str, str], None]
 class ReplayMarket:
     """Serves on a free port of 127.0.0.1 while it is entered."""
 
-    def __init__(self, *runs: Run) -> None:
+    def __init__(self, *runs: Run, class_text: str = work.CLASS_TEXT) -> None:
+        self.class_text = class_text
+        self.roles = dict(work.ROLES)
+        # What an honest training of a run hands in as its checkpoint.
+        self.is_honest: Callable[[Run, int, bytes], bool] = lambda run, index, sent: sent == work.checkpoint(run.params["seed"], index)
         self.runs = {run.id: run for run in runs}
         self.files = dict(work.FILES)
         self.lock = threading.Lock()
@@ -149,10 +153,12 @@ class ReplayMarket:
         return answer
 
     def _get(self, path: str, query: str) -> Answer:
+        if path == "/v1/schema":
+            return 200, {"openapi": "3.1.0", "paths": {f"/{number}": {} for number in range(10_000)}}
         if path == "/v1/demand":
             return 200, self.demand
         if path == "/v1/hosts":
-            return 200, {"data": [_host({"class_key": work.CLASS_TEXT, "sandbox_level": "bwrap-cpu"})]}
+            return 200, {"data": [_host({"class_key": self.class_text, "sandbox_level": "bwrap-cpu"})]}
         if path == "/v1/replays":
             return 200, self._listed(query)
         return _problem("not_found", 404)
@@ -196,7 +202,7 @@ class ReplayMarket:
         return answer
 
     def _hand_out(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        assert (body["kind"], body["host_id"], body["class_key"]) == ("replay", HOST_ID, work.CLASS_TEXT)
+        assert (body["kind"], body["host_id"], body["class_key"]) == ("replay", HOST_ID, self.class_text)
         assert re.fullmatch(r"[A-Za-z0-9._:@-]{1,80}", body["holder"])
         ready = [run for run in self.runs.values() if run.state == "READY"][: body["limit"]]
         for run in ready:
@@ -210,7 +216,7 @@ class ReplayMarket:
                 "kind": "replay",
                 "params": run.params,
                 "inputs": [
-                    {"sha256": digest, "url": f"{self.url}/v1/lease_files/{digest}", "role": role} for role, digest in work.ROLES.items()
+                    {"sha256": digest, "url": f"{self.url}/v1/lease_files/{digest}", "role": role} for role, digest in self.roles.items()
                 ],
             }
             for run in ready
@@ -241,7 +247,7 @@ class ReplayMarket:
 
     def _artefacts(self, run: Run, sent: dict[str, Any]) -> Answer:
         assert run.report is not None
-        assert sent["content"] == work.checkpoint(run.params["seed"], sent["index"])
+        assert self.is_honest(run, sent["index"], sent["content"])
         run.effects[f"artefact {sent['index']}"] += sent["index"] not in run.artefacts
         run.artefacts[sent["index"]] = sent["content"]
         return 200, {"status": run.state}

@@ -28,9 +28,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _work(market: ReplayMarket, home: Path, writes: programs.Writes | None = None) -> None:
+    # With a run in hand no other is wanted: asking for one would only take time.
+    runs = 0 if folders.Folder(home).run_ids() else 1
     if writes is not None:
         writes.install()
-    programs.work_to_the_end(programs.setup(market, home))
+    programs.work_to_the_end(programs.setup(market, home, runs=runs))
     if writes is not None:
         (home / "count").write_text(str(writes.count))
 

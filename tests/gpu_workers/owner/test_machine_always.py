@@ -12,6 +12,7 @@ OBSTACLES = (
     limits.Obstacle("too_hot", "Card 0 has 90 °C.", "Wait."),
     limits.Obstacle("schedule_closed", "The schedule is closed.", "Wait.", until=40_000.0),
     limits.Obstacle("app_running", "steam is running.", "Close it."),
+    limits.Obstacle("price_too_low", "An hour pays too little.", "Wait.", ends_work=False),
 )
 FINISHED = machine.FINISHED_STAGES
 
@@ -50,9 +51,10 @@ class Life(stateful.RuleBasedStateMachine):
     def _check(self, intent: machine.Intent) -> None:
         state = self.state
         if intent.do in (machine.Do.TRAIN, machine.Do.FETCH, machine.Do.ASK):
-            assert state.may_work, "work began though the owner does not want it"
+            assert self._is_allowed(), "work began though the owner does not want it"
         if intent.do is machine.Do.ASK:
             assert not state.wishes.is_finishing
+            assert state.obstacles == ()
             assert not any(other.do is machine.Do.ASK for other in self.open)
         if intent.do is machine.Do.TRAIN:
             assert not self.children, "two trainings at a time"
@@ -62,11 +64,15 @@ class Life(stateful.RuleBasedStateMachine):
             others = [other for other in self.open if other.run_id == intent.run_id and other.do is not machine.Do.BEAT]
             assert [other for other in others if other.token == intent.token] == [], "two requests for one run"
 
+    def _is_allowed(self) -> bool:
+        is_paused = self.state.now < self.state.wishes.paused_until
+        return not is_paused and all(not obstacle.ends_work for obstacle in self.state.obstacles or ())
+
     def _check_always(self, intents: tuple[machine.Intent, ...]) -> None:
         for run_id in self.children:
             run = self.state.runs.get(run_id)
             assert run is not None, "a run was forgotten while its child still trains it"
-            if not self.state.may_work:
+            if not self._is_allowed():
                 assert run.is_stopping, "a pause or an obstacle did not stop the training at once"
         for run_id, _ in self.finished:
             assert run_id in self.taken_or_stale or self.state.runs[run_id].stage in FINISHED, "a finished result was forgotten"
