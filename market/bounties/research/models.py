@@ -233,14 +233,20 @@ class Forfeit(models.Model):
 
 
 class Challenge(models.Model):
-    """A skeptic's stake against an accepted candidate: its runs are audited again, all of them."""
+    """A skeptic's stake against an accepted candidate: its runs are trained again, all of them."""
 
     class Status(models.TextChoices):
         OPEN = "OPEN", "open"
         UPHELD = "UPHELD", "upheld: the candidate's bond is the challenger's"
         DISMISSED = "DISMISSED", "dismissed: the stake is lost"
+        UNDECIDED = "UNDECIDED", "nobody could tell: the stake came back"
 
-    EDGES = {Status.OPEN: {Status.UPHELD, Status.DISMISSED}, Status.UPHELD: set(), Status.DISMISSED: set()}
+    EDGES = {
+        Status.OPEN: {Status.UPHELD, Status.DISMISSED, Status.UNDECIDED},
+        Status.UPHELD: set(),
+        Status.DISMISSED: set(),
+        Status.UNDECIDED: set(),
+    }
 
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="challenges")

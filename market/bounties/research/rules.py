@@ -12,8 +12,9 @@ MAX_CHALLENGE_WINDOW_S = 14 * 24 * 3600
 MIN_CHALLENGE_WINDOW_S = {"live": 24 * 3600, "test": 1}
 DEFAULT_CHALLENGE_WINDOW_S = 72 * 3600
 
-# Runs that one pair of a candidate's test may need: its own, and the tip's by two unrelated owners (replay.md, step 3).
-RUNS_PER_PAIR = 3
+# Runs that one pair of a candidate's test may need: its own and the tip's, by two unrelated owners each (the tip's always, its own
+# while a host is new: `verification.replay.policy.replicas`).
+RUNS_PER_PAIR = 4
 
 # An owner's stake is full at so many fees of the run that is paid. From the eleventh valid result on about one in ten is
 # audited; forging does not pay where the audited share is above gain / (gain + stake) = 1 / 11 (replay.md, step 7).

@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Iterable
 
-from market.bounties.research import cancelling, findings, maturing, paying, settlement
+from market.bounties.research import cancelling, challenging, findings, maturing, paying, settlement
 from market.bounties.sweeping import Step
 from tasks import batches
 
@@ -12,6 +12,7 @@ from tasks import batches
 STEPS: dict[str, Step] = {
     "research runs paid": paying.pay_runs_due,
     "calibrations paid": paying.pay_calibrations_due,
+    "challenges decided": challenging.decide_due,
     "research findings applied": findings.apply_due,
     "stakes forfeited": paying.forfeit_due,
     "announcements lapsed": settlement.lapse_due,

@@ -23,8 +23,8 @@ BASE = {"train.py": "LEARNING_RATE = 0.01\n"}
 CLASS = ClassKey(hardware="cpu", torch="2.13.0+cpu", isa="AVX2", threads=1, precision="fp32", is_compiled=False, driver="none").text
 MIN_EFFECT = 0.01
 MAX_PAIRS = 2
-# 30.00 and its fee of 3.00, and 3 runs for each of 2 pairs at 0.50.
-CASE_MINOR = 3000 + 300 + 6 * 50
+# 30.00 and its fee of 3.00, and 4 runs for each of 2 pairs at 0.50.
+CASE_MINOR = 3000 + 300 + 8 * 50
 FEE_MINOR, CAP_MINOR, BOND_MINOR, STAKE_MINOR = 50, 3000, 100, 200
 FULL_STAKE_MINOR = 10 * FEE_MINOR
 _DATA = (("text.bin", "train"), ("seen.bin", "validation"), ("secret.bin", "holdout"))

@@ -64,7 +64,7 @@ def test_ends_at_the_deadline_and_not_before(agent: Agent, now: datetime.datetim
 
 
 def test_ends_when_the_budget_can_not_pay_another_candidate(agent: Agent, maker: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("37.00"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("38.00"), now=now)
     candidate = scene.submit(bounty, maker, now=now)
     scene.decide(candidate, "ACCEPTED", now=now)
     settlement.apply_due(now=now)
@@ -75,7 +75,7 @@ def test_ends_when_the_budget_can_not_pay_another_candidate(agent: Agent, maker:
 
 
 def test_stays_open_while_a_rejection_may_free_enough(agent: Agent, maker: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("37.00"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("38.00"), now=now)
     candidate = scene.submit(bounty, maker, now=now)
     assert cancelling.close_due(now=now) == 0
     scene.decide(candidate, "REJECTED", now=now)
@@ -85,9 +85,9 @@ def test_stays_open_while_a_rejection_may_free_enough(agent: Agent, maker: Agent
 
 
 def test_spends_a_budget_to_the_last_unit(agent: Agent, maker: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("36.00"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("37.00"), now=now)
     candidate = scene.submit(bounty, maker, now=now)
-    for _ in range(6):
+    for _ in range(8):
         scene.valid_run(candidate, scene.open_host(), now=now)
     paying.pay_runs_due(now=now)
     scene.decide(candidate, "ACCEPTED", effects=3.0, now=now)

@@ -75,7 +75,7 @@ def test_takes_the_same_tree_once(bounty: ResearchBounty, maker: Agent, now: dat
 
 
 def test_is_refused_when_the_budget_can_not_pay_another(agent: Agent, maker: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("71.99"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("73.99"), now=now)
     scene.submit(bounty, maker, now=now)
     with pytest.raises(reserving.BudgetSpent):
         scene.submit(bounty, maker, now=now)
@@ -83,7 +83,7 @@ def test_is_refused_when_the_budget_can_not_pay_another(agent: Agent, maker: Age
 
 
 def test_takes_the_last_that_the_budget_can_pay(agent: Agent, maker: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("72.00"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("74.00"), now=now)
     scene.submit(bounty, maker, now=now)
     scene.submit(bounty, maker, now=now)
     assert reserving.free_minor(refreshed(bounty)) == 0

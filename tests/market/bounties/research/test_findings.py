@@ -88,8 +88,8 @@ def test_takes_the_stake_and_the_unpaid_pay_of_who_forged_a_run(
     findings.apply_due(now=now)
     assert (scene.staked(host.owner), scene.earned(host.owner)) == (0, 50)
     assert AppliedFinding.objects.get().stake_minor == 500
-    # Six of the twelve runs were the platform's to pay, this one among them: it has its money back, and the stake and the bond.
-    assert ledger.fees() == -300 + 50 + 500 + scene.BOND_MINOR
+    # Four of the twelve runs were the platform's to pay, this one among them: it has its money back, and the stake and the bond.
+    assert ledger.fees() == -200 + 50 + 500 + 100 - 100 + scene.BOND_MINOR
     assert (maturing.mature_runs_due(now=now + 2 * DAY), scene.payable(host.owner)) == (11, 50)
 
 

@@ -75,12 +75,12 @@ def test_comes_once_from_the_reserve_of_its_candidate(
 def test_never_takes_the_reward_of_a_candidate_without_a_verdict(
     bounty: ResearchBounty, candidate: Candidate, host: Host, now: datetime.datetime
 ) -> None:
-    fill_stake(candidate, host, now, runs=8)
+    fill_stake(candidate, host, now, runs=9)
     reserve = CaseReserve.objects.get()
-    # Six runs were reserved for; the platform pays the rest, because it asked for them.
-    assert (reserve.spent_minor, reserve.amount_minor - reserve.spent_minor) == (300, scene.CAP_MINOR + 300)
-    assert (ledger.fees(), scene.staked(host.owner)) == (-100, 400)
-    assert sorted(RunPayment.objects.values_list("platform_minor", flat=True)) == [0] * 6 + [50] * 2
+    # Eight runs were reserved for; the platform pays the rest, because it asked for them.
+    assert (reserve.spent_minor, reserve.amount_minor - reserve.spent_minor) == (400, scene.CAP_MINOR + 300)
+    assert (ledger.fees(), scene.staked(host.owner)) == (-50, 450)
+    assert sorted(RunPayment.objects.values_list("platform_minor", flat=True)) == [0] * 8 + [50]
 
 
 def test_is_not_for_the_trusted_pool_nor_for_runs_that_are_open_or_invalid(

@@ -38,7 +38,7 @@ def quote(agent: Agent, now: datetime.datetime, **changes: object) -> posting.Qu
 
 def test_quotes_what_one_candidate_may_cost_and_writes_nothing(agent: Agent, now: datetime.datetime) -> None:
     quoted = quote(agent, now)
-    assert (quoted.price.case_minor, quoted.price.sure_candidate_count, quoted.price.max_runs) == (scene.CASE_MINOR, 2, 6)
+    assert (quoted.price.case_minor, quoted.price.sure_candidate_count, quoted.price.max_runs) == (scene.CASE_MINOR, 2, 8)
     assert quoted.policy.is_allowed
     assert (ResearchBounty.objects.count(), ResearchTask.objects.count()) == (0, 0)
 
@@ -65,7 +65,7 @@ def test_is_blocked_with_codes_where_policy_forbids_its_words(agent: Agent, now:
         ({"description": "x" * 4001}, "description"),
         ({"closes_at": datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)}, "deadline"),
         ({"spec_json": {"version": 1}}, "spec.spec"),
-        ({"offer": scene.offer("35.99")}, "budget"),
+        ({"offer": scene.offer("36.99")}, "budget"),
         ({"offer": scene.offer(bond=scene.usd("0.49"))}, "bond"),
         ({"offer": scene.offer(challenge_stake=scene.usd("10.01"))}, "challenge_stake"),
         ({"offer": scene.offer(cap=scene.usd("9.99"))}, "reward_per_effect"),

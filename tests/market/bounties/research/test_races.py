@@ -46,7 +46,7 @@ def refreshed(bounty: ResearchBounty) -> ResearchBounty:
 
 
 def test_takes_one_of_two_for_the_last_reserve(agent: Agent, now: datetime.datetime) -> None:
-    bounty = scene.post(agent, terms=scene.offer("71.99"), now=now)
+    bounty = scene.post(agent, terms=scene.offer("73.99"), now=now)
     makers = [scene.open_maker() for _ in range(4)]
     outcomes = racing.together([lambda maker=maker: scene.submit(bounty, maker, now=now) for maker in makers])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BudgetSpent"] * 3 + ["Candidate"]
