@@ -348,8 +348,11 @@ class Running:
             self._process_handle = self._child = None
         self._command.clean_up()
         code = process.returncode if self._command.told_by is None else self._document("exit-code")
-        if code is None and self._child_id and self._reason != "exited":
+        if code is None and self._child_id and (self._reason != "exited" or process.returncode < 0):
+            # bubblewrap itself was ended, and everything inside with it: by us, by the kernel, or by whoever may.
             code = _KILLED
+            if self._reason == "exited" and not is_out_of_memory:
+                self._reason = "wall_clock" if process.returncode == -signal.SIGALRM else "killed"
         if code is not None:
             code = 128 - code if code < 0 else code
             cpu_s = max(used.ru_utime + used.ru_stime, self._seen_cpu_s) if cpu_s is None else cpu_s

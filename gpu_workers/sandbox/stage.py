@@ -86,9 +86,9 @@ def mapping_of(owner: int, group: int, user: int) -> int:
         os.waitpid(child, 0)
 
 
-def show(source: str, target: str, user: int, mappings: dict[tuple[int, int], int]) -> None:
-    """Mount `source` read-only on `target`, its owner appearing as `user` where the file system can do that."""
-    tree = checked(libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), OPEN_TREE_CLONE_CLOEXEC | AT_RECURSIVE), f"open_tree {source}")
+def show(source: str, host: str, target: str, user: int, mappings: dict[tuple[int, int], int]) -> None:
+    """Mount `source` (the opened `host`) read-only on `target`, its owner appearing as `user` where the file system can do that."""
+    tree = checked(libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), OPEN_TREE_CLONE_CLOEXEC | AT_RECURSIVE), f"open_tree {host}")
     status = os.stat(source)
     owner = (status.st_uid, status.st_gid)
     wanted = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
@@ -103,9 +103,9 @@ def show(source: str, target: str, user: int, mappings: dict[tuple[int, int], in
     flags = AT_EMPTY_PATH | AT_RECURSIVE
     if mappings[owner] < 0 or libc.syscall(SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(attributes), size) == -1:
         plain = MountAttributes(wanted, 0, 0, 0)
-        checked(libc.syscall(SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(plain), size), f"mount_setattr {source}")
+        checked(libc.syscall(SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(plain), size), f"mount_setattr {host}")
         if not status.st_mode & 0o004:
-            raise OSError(f"others may not read {source} and this file system can't map owners: chmod -R o+rX {source}")
+            raise OSError(f"others may not read {host} and its file system can't map owners: chmod -R o+rX {host}")
     if os.path.isdir(source):
         os.makedirs(target, 0o755, exist_ok=True)
     else:
@@ -122,10 +122,12 @@ def show_all(
 
     Around them stand `links` (path -> target), `files` (path -> content) and empty `folders`, all under `folder`.
     """
+    # The launcher may keep its own files to itself; these are for the stranger's user.
+    os.umask(0o022)
     checked(libc.unshare(CLONE_NEWNS), "unshare(mounts)")
     checked(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None), "mount private")
     # Opened before the new file system hides what lies under the same folder.
-    opened = [(os.open(host, os.O_PATH | os.O_CLOEXEC), name) for host, name in sources]
+    opened = [(os.open(host, os.O_PATH | os.O_CLOEXEC), host, name) for host, name in sources]
     checked(libc.mount(b"sandbox", folder.encode(), b"tmpfs", MS_NOSUID_NODEV, b"mode=0755,size=1m"), f"mount {folder}")
     for name in folders:
         os.makedirs(f"{folder}/{name}", 0o755)
@@ -137,8 +139,8 @@ def show_all(
         with open(f"{folder}/{name}", "wb") as file:
             file.write(content)
     mappings: dict[tuple[int, int], int] = {}
-    for handle, name in opened:
-        show(f"/proc/self/fd/{handle}", f"{folder}/{name}", user, mappings)
+    for handle, host, name in opened:
+        show(f"/proc/self/fd/{handle}", host, f"{folder}/{name}", user, mappings)
     checked(libc.mount(b"none", folder.encode(), None, MS_REMOUNT_BIND_RDONLY | MS_NOSUID_NODEV, None), f"remount {folder}")
 
 

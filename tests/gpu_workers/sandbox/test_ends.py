@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -85,6 +86,17 @@ def test_nothing_survives_the_launchers_death() -> None:
     finally:
         launcher.kill()
         launcher.communicate()
+
+
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGKILL, "killed"), (signal.SIGALRM, "wall_clock")])
+def test_ends_with_its_outer_process(number: signal.Signals, reason: str) -> None:
+    """The kernel's own clock, for a launcher that hangs, ends the outer process; so does its shortage of memory."""
+    with inside.sandbox().start([launch.PYTHON, "-I", "-c", _WAITS]) as started:
+        assert started.stdout.readline() == b"ready\n"
+        (outer,) = psutil.Process().children()
+        outer.send_signal(number)
+        assert (started.wait().reason, started.wait().code) == (reason, 137)
+        assert started.stdout.read() == b""
 
 
 def test_outlives_the_thread_that_started_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_workers.sandbox import interpreter, launch
+from gpu_workers.sandbox import interpreter, launch, running
 from tests.gpu_workers.sandbox import inside
 
 _TORCH = """
@@ -60,6 +60,21 @@ def test_shows_a_link_as_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there")
     said = inside.python('print(open("/work/file").read())', within=inside.sandbox(read_only={"/work/file": tmp_path / "link"}))
     assert said.output == "there\n"
+
+
+def test_shows_what_everyone_may_read_where_owners_cannot_be_mapped() -> None:
+    # The kernel's own file systems map no owners, like overlays.
+    said = inside.python('print(open("/work/version").read())', within=inside.sandbox(read_only={"/work/version": Path("/proc/version")}))
+    assert said.output.startswith("Linux version")
+
+
+def test_says_what_it_cannot_show() -> None:
+    started = inside.sandbox(read_only={"/work/secret": Path("/proc/kmsg")})
+    if os.geteuid() == 0:
+        with pytest.raises(running.NotStarted, match=r"others may not read /proc/kmsg.*chmod"):
+            inside.python("pass", within=started)
+    else:
+        assert "Permission denied" in inside.python('open("/work/secret")', within=started).errors
 
 
 def test_writes_nothing_back(tmp_path: Path) -> None:
