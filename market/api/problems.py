@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from market.accounts import idempotency, keys, media_links
 from market.api import parsing
 from market.bounties import cancellation, claiming, disputes, funding, improving, locks, posting, pricing, reviewing, spending, submitting
-from market.bounties.research import entering, reserving, staking
+from market.bounties.research import challenging, entering, reserving, staking
 from market.common import money
 from market.escrow import holds, stakes
 from market.events import delivery, egress
@@ -225,6 +225,8 @@ TABLE: dict[type[Exception], Refusal] = {
     candidates.AnnouncedBefore: Refusal(409, "announced_before", "Send what you announced, or wait for its end.", True, 1800),
     candidates.NotAnnounced: Refusal(409, "not_announced", "Announce it again, or send it without an announcement."),
     alpha.AlphaSpent: Refusal(409, "tries_spent", "Wait until a candidate of yours is accepted, or take another bounty.", True, 3600),
+    challenging.NotChallengeable: Refusal(409, "not_challengeable", LOOK),
+    challenging.OwnCandidate: Refusal(409, "own_candidate", "Challenge a candidate that you neither made, posted nor replayed."),
     files.TooManyFiles: Refusal(409, "too_many_files", "Use the files that you handed in before."),
     hosts.TooManyHosts: Refusal(409, "too_many_hosts", "Register it under the name of one of your machines."),
     ideas.TooManyIdeas: Refusal(409, "too_many_ideas", "Say what came of one of yours first, with POST /v1/ideas/{id}/finish.", True, 300),

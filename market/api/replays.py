@@ -166,12 +166,12 @@ class SealView(base.ApiView):
 
     @extend_schema(operation_id="leases_seal", request=SealInput, responses=SealedOutput)
     @once.once
-    def post(self, request: Request, run_id: str) -> Response:
+    def post(self, request: Request, replay_id: str) -> Response:
         """Commit to a report before anybody's is known; the lease then lasts for a day. Again, it says whether the report is due."""
         wanted, key = once.read(SealInput, request), auth.key_of(request)
-        sealed = runs.seal(run_id=ids.decode("rpl", run_id), token=wanted["token"], key_id=key.pk, seal=wanted["seal"], now=clock.now())
+        sealed = runs.seal(run_id=ids.decode("rpl", replay_id), token=wanted["token"], key_id=key.pk, seal=wanted["seal"], now=clock.now())
         body = {
-            "id": run_id,
+            "id": replay_id,
             "object": "lease_item",
             "status": "SEALED",
             "is_reveal_due": sealed.is_reveal_due,
@@ -184,7 +184,6 @@ class ArtefactsView(base.ApiView):
     """Checkpoints."""
 
     scopes = REPLAY
-    is_vital = True
     parser_classes = (parsing.FileBody,)
 
     @extend_schema(
@@ -197,11 +196,11 @@ class ArtefactsView(base.ApiView):
         responses={201: ArtefactOutput},
     )
     @once.with_file
-    def post(self, request: Request, run_id: str, file: parsing.SentFile) -> Response:
+    def post(self, request: Request, replay_id: str, file: parsing.SentFile) -> Response:
         """Hand in one of the checkpoints that were asked for, as the body."""
         token, index = _number_of(request, "token"), _number_of(request, "index")
         artefact = runs.keep_artefact(
-            run_id=ids.decode("rpl", run_id),
+            run_id=ids.decode("rpl", replay_id),
             token=token,
             key_id=auth.key_of(request).pk,
             index=index,
@@ -210,7 +209,7 @@ class ArtefactsView(base.ApiView):
         )
         body = {
             "object": "artefact",
-            "run": run_id,
+            "run": replay_id,
             "checkpoint": artefact.checkpoint,
             "sha256": artefact.sha256,
             "byte_count": artefact.byte_count,
@@ -226,11 +225,11 @@ class FinishView(base.ApiView):
 
     @extend_schema(operation_id="leases_finish", request=TokenInput, responses=LeaseStateOutput)
     @once.once
-    def post(self, request: Request, run_id: str) -> Response:
+    def post(self, request: Request, replay_id: str) -> Response:
         """Say that everything asked for is handed in."""
         wanted, key = once.read(TokenInput, request), auth.key_of(request)
-        runs.finish(run_id=ids.decode("rpl", run_id), token=wanted["token"], key_id=key.pk, now=clock.now())
-        return state(run_id, "DONE")
+        runs.finish(run_id=ids.decode("rpl", replay_id), token=wanted["token"], key_id=key.pk, now=clock.now())
+        return state(replay_id, "DONE")
 
 
 class HostsView(base.ApiView):
@@ -296,9 +295,9 @@ class ReplayView(base.ApiView):
     scopes = REPLAY
 
     @extend_schema(operation_id="replays_get", responses=ReplayOutput)
-    def get(self, request: Request, run_id: str) -> Response:
+    def get(self, request: Request, replay_id: str) -> Response:
         """Read one training of yours."""
-        run = base.find(_runs_of(auth.key_of(request)), "rpl", run_id)
+        run = base.find(_runs_of(auth.key_of(request)), "rpl", replay_id)
         return Response(fields.shown(ReplayOutput, replays_json([run])[0]))
 
 

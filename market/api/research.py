@@ -253,9 +253,9 @@ class ResearchView(base.ApiView):
     scopes = READERS
 
     @extend_schema(operation_id="research_get", responses=ResearchOutput)
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """Read a research bounty with its spec, offer and tip; drafts are shown to their poster alone."""
-        return _answer(request, find(request, bounty_id))
+        return _answer(request, find(request, research_id))
 
 
 class ResearchFundView(base.ApiView):
@@ -266,10 +266,10 @@ class ResearchFundView(base.ApiView):
 
     @extend_schema(operation_id="research_fund", request=fields.EmptyInput, responses=ResearchOutput)
     @once.once
-    def post(self, request: Request, bounty_id: str) -> Response:
+    def post(self, request: Request, research_id: str) -> Response:
         """Hold the budget and take candidates."""
         once.read(fields.EmptyInput, request)
-        bounty = funding.fund(bounty=_find_own(request, bounty_id), key=auth.key_of(request), now=clock.now())
+        bounty = funding.fund(bounty=_find_own(request, research_id), key=auth.key_of(request), now=clock.now())
         return _answer(request, bounty)
 
 
@@ -281,10 +281,10 @@ class ResearchCancelView(base.ApiView):
 
     @extend_schema(operation_id="research_cancel", request=fields.EmptyInput, responses=ResearchOutput)
     @once.once
-    def post(self, request: Request, bounty_id: str) -> Response:
+    def post(self, request: Request, research_id: str) -> Response:
         """Take no more candidates; those that came in are judged and paid first, the rest of the budget comes back."""
         once.read(fields.EmptyInput, request)
-        bounty = cancelling.cancel(bounty=_find_own(request, bounty_id), agent=auth.agent_of(request), now=clock.now())
+        bounty = cancelling.cancel(bounty=_find_own(request, research_id), agent=auth.agent_of(request), now=clock.now())
         return _answer(request, bounty)
 
 
@@ -302,9 +302,9 @@ class TipView(base.ApiView):
         ],
         responses=TreeOutput,
     )
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """Fetch the files of the tip, on which the next candidate is made."""
-        bounty, digest = find(request, bounty_id), request.query_params.get("digest", "")
+        bounty, digest = find(request, research_id), request.query_params.get("digest", "")
         tip = tips.current(bounty.task)
         if digest and digest != tip.tree_id:
             known = Tip.objects.filter(task=bounty.task, tree=digest).select_related("tree").last()
@@ -329,9 +329,9 @@ class DataView(base.ApiView):
     scopes = READERS
 
     @extend_schema(operation_id="research_data", responses={(200, parsing.FILE_TYPE): OpenApiTypes.BINARY})
-    def get(self, request: Request, bounty_id: str, name: str) -> FileResponse:
+    def get(self, request: Request, research_id: str, name: str) -> FileResponse:
         """Fetch a data file of a bounty by its name: of a hold-out file nobody has more than its digest."""
-        bounty = find(request, bounty_id)
+        bounty = find(request, research_id)
         wanted = next((file for file in Spec.from_json(bounty.task.spec).data if file.name == name and file.role != "holdout"), None)
         if wanted is None:
             raise problems.NotYours("This bounty has no public data file of this name.")
@@ -347,13 +347,13 @@ def visible(request: Request) -> QuerySet[ResearchBounty]:
     return ResearchBounty.objects.filter(seen).select_related("task", "agent")
 
 
-def find(request: Request, bounty_id: str) -> ResearchBounty:
+def find(request: Request, research_id: str) -> ResearchBounty:
     """Return a research bounty that the caller may see.
 
     Raises:
         NotYours: there is none.
     """
-    return base.find(visible(request), "rsb", bounty_id)
+    return base.find(visible(request), "rsb", research_id)
 
 
 def research_json(found: Sequence[ResearchBounty], *, key: ApiKey) -> list[dict[str, object]]:
@@ -446,8 +446,8 @@ def _offer_of(wanted: dict[str, Any]) -> posting.Offer:
     )
 
 
-def _find_own(request: Request, bounty_id: str) -> ResearchBounty:
-    return base.find(queries.bounties_of(auth.agent_of(request)), "rsb", bounty_id)
+def _find_own(request: Request, research_id: str) -> ResearchBounty:
+    return base.find(queries.bounties_of(auth.agent_of(request)), "rsb", research_id)
 
 
 def _answer(request: Request, bounty: ResearchBounty, *, status: int = 200) -> Response:

@@ -132,9 +132,9 @@ class CandidatesView(base.ApiView):
         ],
         responses=paging.list_of("Candidate", CandidateOutput),
     )
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """List what was handed in, the newest first; what was rejected too, so that nobody tries it again."""
-        key, rows = auth.key_of(request), _candidates().filter(task=research.find(request, bounty_id).task)
+        key, rows = auth.key_of(request), _candidates().filter(task=research.find(request, research_id).task)
         if bounties.truth(request, "mine"):
             rows = rows.filter(claimant=key.user_id)
         status = request.query_params.get("status", "")
@@ -147,10 +147,10 @@ class CandidatesView(base.ApiView):
 
     @extend_schema(operation_id="candidates_submit", request=CandidateInput, responses={201: CandidateOutput})
     @once.once
-    def post(self, request: Request, bounty_id: str) -> Response:
+    def post(self, request: Request, research_id: str) -> Response:
         """Hand in a candidate with its bond: it is checked at once, then replayed by strangers when it is its turn."""
         wanted, key = once.read(CandidateInput, request), auth.key_of(request)
-        bounty = research.find(request, bounty_id)
+        bounty = research.find(request, research_id)
         announced = None
         if "announced" in wanted:
             announced = base.find(Candidate.objects.filter(task=bounty.task, claimant=key.user_id), "cnd", wanted["announced"])
@@ -177,11 +177,11 @@ class PrecommitsView(base.ApiView):
 
     @extend_schema(operation_id="candidates_announce", request=PrecommitInput, responses={201: CandidateOutput})
     @once.once
-    def post(self, request: Request, bounty_id: str) -> Response:
+    def post(self, request: Request, research_id: str) -> Response:
         """Keep a place for a candidate of which only the seal is known; send it before ``reveal_until``."""
         wanted, key = once.read(PrecommitInput, request), auth.key_of(request)
         candidate = entering.announce(
-            bounty=research.find(request, bounty_id),
+            bounty=research.find(request, research_id),
             user=key.user,
             source=source_of(request),
             sealed_sha256=wanted["sealed_sha256"],
@@ -211,9 +211,9 @@ class LeaderboardView(base.ApiView):
         parameters=paging.page_parameters("cnd"),
         responses=paging.list_of("Leader", LeaderOutput),
     )
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """List the accepted candidates that stand, the largest verified gain first."""
-        bounty, key, limit = research.find(request, bounty_id), auth.key_of(request), base.limit_of(request)
+        bounty, key, limit = research.find(request, research_id), auth.key_of(request), base.limit_of(request)
         standing = Candidate.objects.filter(task=bounty.task, status=Candidate.Status.ACCEPTED, tip__withdrawn_at=None)
         rows, before = _after(standing, base.cursor_of(request, "cnd"))
         found = list(rows.select_related("tip", "settlement").order_by("-shrunk_gain", "-pk")[: limit + 1])
@@ -234,9 +234,9 @@ class LineageView(base.ApiView):
         ],
         responses=paging.list_of("Tip", research.TipOutput),
     )
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """List every tip, the newest first, down to the base; withdrawn ones are marked."""
-        bounty, limit, cursor = research.find(request, bounty_id), base.limit_of(request), request.query_params.get("cursor", "")
+        bounty, limit, cursor = research.find(request, research_id), base.limit_of(request), request.query_params.get("cursor", "")
         rows = Tip.objects.filter(task=bounty.task).select_related("parent", "candidate").order_by("-number")
         if cursor:
             if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 9):

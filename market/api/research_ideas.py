@@ -62,9 +62,9 @@ class IdeasView(base.ApiView):
         parameters=[*paging.page_parameters("ide"), OpenApiParameter("status", {"type": "string", "enum": Idea.Status.values})],
         responses=paging.list_of("Idea", IdeaOutput),
     )
-    def get(self, request: Request, bounty_id: str) -> Response:
+    def get(self, request: Request, research_id: str) -> Response:
         """List what could be tried and what was, the newest first: look here before you train."""
-        rows, status = _ideas().filter(task=research.find(request, bounty_id).task), request.query_params.get("status", "")
+        rows, status = _ideas().filter(task=research.find(request, research_id).task), request.query_params.get("status", "")
         if status:
             if status not in Idea.Status.values:
                 raise problems.BadParameter("status", f"status is one of {', '.join(Idea.Status.values)}.")
@@ -75,10 +75,10 @@ class IdeasView(base.ApiView):
 
     @extend_schema(operation_id="ideas_add", request=IdeaInput, responses={200: IdeaOutput, 201: IdeaOutput})
     @once.once
-    def post(self, request: Request, bounty_id: str) -> Response:
+    def post(self, request: Request, research_id: str) -> Response:
         """Queue an idea. If the same words are there already, that idea is the answer, with what came of it."""
         wanted, key = once.read(IdeaInput, request), auth.key_of(request)
-        task = research.find(request, bounty_id).task
+        task = research.find(request, research_id).task
         try:
             idea, status = ideas.add(task=task, author=key.user, untrusted_text=wanted["text"], now=clock.now()), 201
         except ideas.KnownIdea as known:

@@ -8,7 +8,6 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from django.urls import URLPattern
@@ -25,6 +24,8 @@ from tasks import clock, evidence
 from tasks.leases import LeaseState
 from tasks.models import Claim, Submission, WorkerProfile
 from tests import people, photographs, stories
+from tests.faults import research_calls
+from tests.faults.made import Made
 from tests.market.api import bodies
 from verification import vision_runs
 from verification.models import Case, VisionRun
@@ -45,17 +46,23 @@ class Call:
     other_body: Mapping[str, object] = field(default_factory=lambda: {"other": 1})
     # A photo makes it a form.
     photo: bytes = b""
+    # A body that is one file.
+    file: bytes = b""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def content_type(self) -> str:
         """How the body is written."""
+        if self.file:
+            return "application/octet-stream"
         return f"multipart/form-data; boundary={BOUNDARY}" if self.photo else "application/json"
 
     def content(self, *, is_other: bool = False) -> bytes:
         """Write the body; reading calls have none."""
         if self.method != "POST":
             return b""
+        if self.file:
+            return self.file + b"!" if is_other else self.file
         body = self.other_body if is_other else self.body
         return form_of(body.items(), self.photo) if self.photo else json.dumps(body).encode()
 
@@ -83,7 +90,16 @@ class Cast:
         made = MAKERS[route, method](self)
         photo = small_photo() if route == "claim-submissions" else b""
         path = f"/v1/{made.path}"
-        return Call(route=route, method=method, path=path, secret=made.secret, body=made.body, other_body=made.other_body, photo=photo)
+        return Call(
+            route=route,
+            method=method,
+            path=path,
+            secret=made.secret,
+            body=made.body,
+            other_body=made.other_body,
+            photo=photo,
+            file=made.file,
+        )
 
     def agent_key(self) -> str:
         """Issue a key to the agent."""
@@ -186,14 +202,8 @@ def methods_of(route: URLPattern) -> list[str]:
 # -- How each is made: path, secret, body, and another body --------------------------------------------------------------
 
 
-class Made(NamedTuple):
-    """What is particular to one call."""
-
-    path: str
-    secret: str
-    body: Mapping[str, object] = {}
-    # No body has this field, so it is another request in any case.
-    other_body: Mapping[str, object] = {"other": 1}
+def _of_research(make: Callable[[Agent], Made]) -> Callable[["Cast"], Made]:
+    return lambda cast: make(cast.agent)
 
 
 def _usd(amount: str) -> dict[str, object]:
@@ -353,6 +363,7 @@ MAKERS: dict[tuple[str, str], Callable[[Cast], Made]] = {
     ("calibration", "GET"): _open("calibration"),
     ("errors", "GET"): _open("errors"),
     ("schema", "GET"): _open("schema"),
+    **{route: _of_research(make) for route, make in research_calls.MAKERS.items()},
 }
 
 

@@ -215,10 +215,12 @@ def _of_call(call: calls.Call) -> _Script:
     is_form = bool(call.photo)
     request = mutations.Request(
         method=call.method,
-        path=call.path,
+        path=call.path.partition("?")[0],
+        query=call.path.partition("?")[2],
         headers=headers if call.method == "POST" else {"Authorization": headers["Authorization"]},
         content_type=call.content_type,
-        body=dict(call.body) if call.method == "POST" and not is_form else None,
+        body=dict(call.body) if call.method == "POST" and not is_form and not call.file else None,
+        raw=call.file or None,
         texts=tuple((name, str(value)) for name, value in call.body.items()) if is_form else (),
         photo=call.photo if is_form else None,
     )

@@ -1,6 +1,7 @@
 """Who may call what, for every route of the URL configuration: a route without an entry fails, a foreign object is not found."""
 
 from collections.abc import Callable
+from urllib import parse
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -17,62 +18,96 @@ from market.events.models import Delivery
 from tasks import clock, evidence
 from tasks.models import WorkerProfile
 from tests import people, photographs, stories
-from tests.faults import calls
+from tests.faults import calls, research_calls
 from tests.market.api.caller import Answer, Caller, calling_as
+from tests.market.bounties.research import scene
+from tests.verification.research import scenes
 from verification import vision_runs
 from verification.models import Case, VisionRun
 
 pytestmark = pytest.mark.django_db
 
 ROLES = ["nobody", "agent", "other_agent", "live_agent", "worker", "other_worker", "live_worker", "machine", "other_machine"]
+ROLES += ["gpu_owner", "other_gpu_owner"]
 # A key that was revoked; and no key, but a session of the pages: the worker's own, one that has ended, an operator's.
 ROLES += ["revoked", "worker_session", "ended_session", "operator_session"]
 # Columns as in ROLES; "yes" is any answer but 401, 403 and 404.
 MATRIX = {
-    ("bounties", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("bounties", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("bounty", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("bounty-fund", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("bounty-cancel", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("bounty-improve", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("bounty-submissions", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("submission", "GET"): "401 yes 404 404 yes 404 404 403 403 401 401 401 401",
-    ("submission-review", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("submission-appeal", "POST"): "401 403 403 403 yes 404 404 403 403 401 401 401 401",
-    ("submission-waive", "POST"): "401 403 403 403 yes 404 404 403 403 401 401 401 401",
-    ("submission-receipt", "GET"): "401 404 404 404 404 404 404 403 403 401 401 401 401",
-    ("tasks", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("task", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("task-claims", "POST"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("claims", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("claim", "GET"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
-    ("claim-extend", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
-    ("claim-drop", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
-    ("claim-submissions", "POST"): "401 403 403 403 yes 404 403 403 403 401 401 401 401",
-    ("balance", "GET"): "401 yes yes yes yes yes 403 403 403 401 401 401 401",
-    ("deposits", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("deposits", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("payouts", "GET"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("payouts", "POST"): "401 403 403 403 yes yes 403 403 403 401 401 401 401",
-    ("events", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("webhook-endpoints", "GET"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("webhook-endpoints", "POST"): "401 yes yes yes 403 403 403 403 403 401 401 401 401",
-    ("webhook-endpoint", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("webhook-endpoint", "DELETE"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("deliveries", "GET"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("delivery-resend", "POST"): "401 yes 404 404 403 403 403 403 403 401 401 401 401",
-    ("leases", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("bounties", "GET"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounties", "POST"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounty", "GET"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounty-fund", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounty-cancel", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounty-improve", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("bounty-submissions", "GET"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("submission", "GET"): "401 yes 404 404 yes 404 404 403 403 403 403 401 401 401 401",
+    ("submission-review", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("submission-appeal", "POST"): "401 403 403 403 yes 404 404 403 403 403 403 401 401 401 401",
+    ("submission-waive", "POST"): "401 403 403 403 yes 404 404 403 403 403 403 401 401 401 401",
+    ("submission-receipt", "GET"): "401 404 404 404 404 404 404 403 403 403 403 401 401 401 401",
+    ("tasks", "GET"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("task", "GET"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("task-claims", "POST"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("claims", "GET"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("claim", "GET"): "401 403 403 403 yes 404 403 403 403 403 403 401 401 401 401",
+    ("claim-extend", "POST"): "401 403 403 403 yes 404 403 403 403 403 403 401 401 401 401",
+    ("claim-drop", "POST"): "401 403 403 403 yes 404 403 403 403 403 403 401 401 401 401",
+    ("claim-submissions", "POST"): "401 403 403 403 yes 404 403 403 403 403 403 401 401 401 401",
+    ("balance", "GET"): "401 yes yes yes yes yes 403 403 403 403 403 401 401 401 401",
+    ("deposits", "GET"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("deposits", "POST"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("payouts", "GET"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("payouts", "POST"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("events", "GET"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoints", "GET"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoints", "POST"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoint", "GET"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("webhook-endpoint", "DELETE"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("deliveries", "GET"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("delivery-resend", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("leases", "POST"): "401 403 403 403 403 403 403 yes yes 403 403 401 401 401 401",
     # Another machine gets the same answer as for a run that does not exist: its token is not the newest.
-    ("lease-heartbeat", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
-    ("lease-complete", "POST"): "401 403 403 403 403 403 403 yes 404 401 401 401 401",
-    ("lease-fail", "POST"): "401 403 403 403 403 403 403 yes yes 401 401 401 401",
-    ("lease-file", "GET"): "401 403 403 403 403 403 403 yes 404 401 401 401 401",
-    ("media", "GET"): "401 yes 403 403 403 403 403 403 403 401 403 401 403",
-    ("keys", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
-    ("calibration", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
-    ("errors", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
-    ("schema", "GET"): "yes yes yes yes yes yes yes yes yes 401 yes yes yes",
-    ("nowhere", "GET"): "404 404 404 404 404 404 404 404 404 401 404 404 404",
+    ("lease-heartbeat", "POST"): "401 403 403 403 403 403 403 yes yes 403 403 401 401 401 401",
+    ("lease-complete", "POST"): "401 403 403 403 403 403 403 yes 404 403 403 401 401 401 401",
+    ("lease-fail", "POST"): "401 403 403 403 403 403 403 yes yes 403 403 401 401 401 401",
+    ("lease-file", "GET"): "401 403 403 403 403 403 403 yes 404 404 404 401 401 401 401",
+    ("media", "GET"): "401 yes 403 403 403 403 403 403 403 403 403 401 403 401 403",
+    ("keys", "GET"): "yes yes yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("calibration", "GET"): "yes yes yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("errors", "GET"): "yes yes yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("schema", "GET"): "yes yes yes yes yes yes yes yes yes yes yes 401 yes yes yes",
+    ("nowhere", "GET"): "404 404 404 404 404 404 404 404 404 404 404 401 404 404 404",
+    # Whatever a claimant needs is open to every key of the mode.
+    ("research-list", "GET"): "401 yes yes yes yes yes yes yes yes yes yes 401 401 401 401",
+    ("research-list", "POST"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("research-files", "POST"): "401 yes yes yes 403 403 403 403 403 403 403 401 401 401 401",
+    ("research", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-fund", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("research-cancel", "POST"): "401 yes 404 404 403 403 403 403 403 403 403 401 401 401 401",
+    ("research-tip", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-data", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-candidates", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-candidates", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("research-precommits", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("research-leaderboard", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-lineage", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-ideas", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("research-ideas", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("candidate", "GET"): "401 yes yes 404 yes yes 404 yes yes yes yes 401 401 401 401",
+    ("candidate-challenge", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("idea-hold", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("idea-release", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("idea-finish", "POST"): "401 yes yes 404 yes yes 404 403 403 403 403 401 401 401 401",
+    ("lease-seal", "POST"): "401 403 403 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("lease-artefacts", "POST"): "401 403 403 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("lease-finish", "POST"): "401 403 403 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("hosts", "GET"): "401 403 403 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("hosts", "POST"): "401 403 403 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("replays", "GET"): "401 403 403 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("replay", "GET"): "401 403 403 403 403 403 403 403 403 yes 404 401 401 401 401",
+    ("demand", "GET"): "401 403 403 403 403 403 403 403 403 yes yes 401 401 401 401",
+    ("stakes", "GET"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
+    ("stakes-withdraw", "POST"): "401 403 403 403 yes yes 403 403 403 403 403 401 401 401 401",
 }
 # Bodies that owners would be believed with; strangers must be refused before anybody reads them.
 BODIES: dict[str, dict[str, object]] = {
@@ -88,7 +123,17 @@ BODIES: dict[str, dict[str, object]] = {
         "preprocessing": "v1",
     },
     "lease-fail": {"token": 1, "reason": "x"},
+    "lease-seal": {"token": 1, "seal": "0" * 64},
+    "lease-finish": {"token": 1},
+    "research-candidates": {"parent": "0" * 64, "files": {"train.py": "x = 1\n"}},
+    "research-precommits": {"sealed_sha256": "0" * 64},
+    "research-ideas": {"text": "Try a wider net."},
+    "idea-finish": {"outcome": "FAILED"},
+    "hosts": {"name": "box", "class_key": scenes.CLASS, "sandbox_level": "bwrap-cpu"},
+    "stakes-withdraw": {"currency": "USD"},
 }
+# Bodies that are one file.
+FILES = {"research-files", "lease-artefacts"}
 
 
 def test_has_an_entry_for_every_route_and_method() -> None:
@@ -118,6 +163,8 @@ def callers(agent: Agent, worker: WorkerProfile, as_machine: Caller) -> dict[str
         "live_worker": Caller(live_worker),
         "machine": as_machine,
         "other_machine": Caller(other_machine),
+        "gpu_owner": Caller(research_calls.owner_key(people.open_user("gpu-owner"))[1]),
+        "other_gpu_owner": Caller(research_calls.owner_key(people.open_user("gpu-owner"))[1]),
         "revoked": revoked_caller(agent),
         "worker_session": Caller(client=signed_in(User.objects.get(pk=worker.pk))),
         "ended_session": Caller(client=signed_in(User.objects.get(pk=worker.pk), is_ended=True)),
@@ -153,7 +200,7 @@ def paths(agent: Agent, worker: WorkerProfile, callers: dict[str, Caller]) -> di
     feed.sequence()
     row = Delivery.objects.filter(endpoint=endpoint).latest("created_at")
     run = item["id"]
-    return {
+    return research_paths(agent, callers["gpu_owner"]) | {
         "bounty": f"bounties/{bounty}",
         "submission": f"submissions/{submission}",
         "task": f"tasks/{bounty.task}",
@@ -166,6 +213,28 @@ def paths(agent: Agent, worker: WorkerProfile, callers: dict[str, Caller]) -> di
         "lease-file": item["inputs"][0]["url"],
         "media": callers["agent"].get(f"submissions/{submission}").ok()["evidence"][0]["url"],
         "nowhere": "nowhere",
+    }
+
+
+def research_paths(agent: Agent, owner: Caller) -> dict[str, str]:
+    """The address of one object of each kind about research: an open bounty, its candidate and idea, and an owner's leased training."""
+    bounty = research_calls.bounty(agent)
+    host = owner.post("hosts", BODIES["hosts"]).ok()["id"]
+    (item,) = owner.post("leases", {"kind": "replay", "holder": "box", "host_id": host}).ok()["items"]
+    lease = f"leases/{item['id']}"
+    return {
+        "research-list": "research",
+        "research-files": "research/files",
+        "research": f"research/{bounty}",
+        "research-data": f"research/{bounty}/data/{research_calls.DATA_NAME}",
+        "candidate": f"candidates/{scene.submit(bounty, scene.open_maker(), now=clock.now())}",
+        "idea": f"ideas/{research_calls.queued_idea(bounty)}",
+        "lease-seal": f"{lease}/seal",
+        "lease-artefacts": f"{lease}/artefacts?token=1&index=0",
+        "lease-finish": f"{lease}/finish",
+        "replay": f"replays/{item['id']}",
+        "demand": f"demand?class_key={parse.quote(scenes.CLASS)}",
+        "stakes-withdraw": "stakes/withdraw",
     }
 
 
@@ -183,6 +252,8 @@ def call(caller: Caller, method: str, name: str, path: str) -> Answer:
         return caller.delete(path)
     if name == "claim-submissions":
         return caller.send(path, [photographs.jpeg()])
+    if name in FILES:
+        return caller.post_raw(path, b"bytes", content_type="application/octet-stream")
     return caller.post(path, BODIES.get(name))
 
 
@@ -210,7 +281,7 @@ def undone(caller: Caller, method: str, name: str, path: str) -> Answer:
 # -- The same answers in every state of the object ------------------------------------------------------------------------
 
 # What differs in a state: a receipt is there for those two whom it concerns.
-DIFFERENT = {"paid": {("submission-receipt", "GET"): "401 yes 404 404 yes 404 404 403 403 401 401 401 401"}}
+DIFFERENT = {"paid": {("submission-receipt", "GET"): "401 yes 404 404 yes 404 404 403 403 403 403 401 401 401 401"}}
 
 
 def draft(agent: Agent, worker: WorkerProfile) -> list[object]:

@@ -34,6 +34,23 @@ VITAL = {
     "lease-heartbeat": True,
     "lease-complete": True,
     "lease-fail": True,
+    "lease-seal": True,
+    "lease-finish": True,
+    # Files take as long as their sender's line does.
+    "lease-artefacts": False,
+    "research-files": False,
+    "research-list": True,
+    "research-fund": True,
+    "research-cancel": True,
+    "research-candidates": True,
+    "research-precommits": True,
+    "candidate-challenge": True,
+    "research-ideas": False,
+    "idea-hold": False,
+    "idea-release": False,
+    "idea-finish": False,
+    "hosts": False,
+    "stakes-withdraw": True,
 }
 make = RequestFactory()
 
