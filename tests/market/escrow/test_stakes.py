@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import TypedDict
 
 import pytest
 from django.db import transaction
@@ -13,8 +14,17 @@ from market.ledger import balances
 from tests.market import in_turn
 from tests.market.books import FEES
 
+
+class Whose(TypedDict):
+    """Whose stake it is."""
+
+    mode: str
+    worker_id: uuid.UUID
+    currency: str
+
+
 OWNER = uuid.UUID(int=7)
-WHOSE = {"mode": "test", "worker_id": OWNER, "currency": "USD"}
+WHOSE: Whose = {"mode": "test", "worker_id": OWNER, "currency": "USD"}
 EARNED = account_paths.worker_earned(mode="test", worker_id=OWNER, currency="USD")
 
 

@@ -41,7 +41,7 @@ class Story:
             try:
                 with transaction.atomic():
                     act = scene.submit if step == "submit" else scene.announce
-                    act(self.bounty, maker, now=self.now)  # type: ignore[operator]
+                    act(self.bounty, maker, now=self.now)
             except (entering.NotOpen, reserving.BudgetSpent, candidates.AnnouncedBefore):
                 pass
         elif step == "cancel":

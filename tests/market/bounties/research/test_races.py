@@ -1,6 +1,7 @@
 """The same money wanted by two at once, or by a process that is killed: it ..."""
 
 import datetime
+import functools
 
 import pytest
 
@@ -48,7 +49,7 @@ def refreshed(bounty: ResearchBounty) -> ResearchBounty:
 def test_takes_one_of_two_for_the_last_reserve(agent: Agent, now: datetime.datetime) -> None:
     bounty = scene.post(agent, terms=scene.offer("73.99"), now=now)
     makers = [scene.open_maker() for _ in range(4)]
-    outcomes = racing.together([lambda maker=maker: scene.submit(bounty, maker, now=now) for maker in makers])
+    outcomes = racing.together([functools.partial(scene.submit, bounty, maker, now=now) for maker in makers])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BudgetSpent"] * 3 + ["Candidate"]
     assert (Candidate.objects.count(), CaseReserve.objects.count(), Bond.objects.count()) == (1, 1, 1)
     assert sum(ledger.available(maker) for maker in makers) == 8_000 - scene.BOND_MINOR
@@ -79,7 +80,7 @@ def test_settles_and_pays_once_however_many_sweep(agent: Agent, now: datetime.da
         scene.valid_run(candidate, host, now=now)
     scene.decide(candidate, "ACCEPTED", now=now)
     steps = [paying.pay_runs_due, settlement.apply_due] * 4
-    outcomes = racing.together([lambda step=step: step(now=now) for step in steps])
+    outcomes = racing.together([functools.partial(step, now=now) for step in steps])
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     assert (ResearchSettlement.objects.count(), RunPayment.objects.count()) == (1, 4)
     assert (scene.earned(maker.owner), scene.staked(host.owner), scene.held(bounty)) == (1_000, 200, 10_000 - 1_100 - 200)
