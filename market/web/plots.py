@@ -14,6 +14,9 @@ from market.web import axes
 MAX_REFUSED_DOTS = 300
 MAX_CURVE_POINTS = 720
 _MAX_PAY_LABELS = 8
+# A bound this many times the largest ratio away is drawn there: how far beyond does not matter, and the ratios must be told apart.
+_EDGE = 1.5
+_OUT_OF_REACH = 1e6
 # Width of a letter in the view box's units, generously.
 _LETTER = 7.0
 
@@ -159,25 +162,30 @@ def gains(pairs: Sequence[float], *, reported: float | None, wanted: float, pair
 def path_of_test(path: Sequence[Standing], *, key: str) -> Plot:
     """Draw a sequential test: the log-likelihood ratio after each pair, and the bounds at which it accepts and rejects.
 
+    A bound far beyond all ratios is drawn at the edge.
+
     Raises:
         market.web.axes.NotPlottable
     """
     axes.check(figure for one in path for figure in (one.ratio, one.upper, one.lower))
-    last = path[-1].pairs if path else 1
-    frame = axes.Frame.over([0, last], [0.0, *(figure for one in path for figure in (one.ratio, one.upper, one.lower))], starts_at=0)
-    line = [(0.0, 0.0), *((float(one.pairs), one.ratio) for one in path)]
-    parts = [
-        *(
-            format_html(
-                '<path class="bound {}" d="{}"/>', name, frame.path([(0.0, levels[0]), *zip((p.pairs for p in path), levels, strict=True)])
-            )
-            for name, levels in (("accept", [one.upper for one in path]), ("reject", [one.lower for one in path]))
-            if path
-        ),
-        *(frame.note(level, words) for level, words in (((path[0].upper, "accept"), (path[0].lower, "reject")) if path else ())),
-        format_html('<path class="line candidate" d="{}"/>', frame.path(line)) if path else SafeString(),
-        _each('<circle class="dot candidate" cx="{}" cy="{}" r="4"/>', (frame.at(one.pairs, one.ratio) for one in path)),
+    edge = _EDGE * max([1.0, *(abs(one.ratio) for one in path), *(min(abs(one.upper), abs(one.lower)) for one in path)])
+    bounds = [
+        (name, [min(max(level, -edge), edge) for level in levels])
+        for name, levels in (("accept", [one.upper for one in path]), ("reject", [one.lower for one in path]))
+        if path
     ]
+    levels = [level for _, found in bounds for level in found]
+    frame = axes.Frame.over([0, path[-1].pairs if path else 1], [0.0, *(one.ratio for one in path), *levels], starts_at=0)
+    pairs = [0.0, *(float(one.pairs) for one in path)]
+    parts = [
+        format_html('<path class="bound {}" d="{}"/>', name, frame.path(zip(pairs, [found[0], *found], strict=True)))
+        for name, found in bounds
+    ]
+    if path:
+        parts.append(
+            format_html('<path class="line candidate" d="{}"/>', frame.path(zip(pairs, [0.0, *(one.ratio for one in path)], strict=True)))
+        )
+    parts.append(_each('<circle class="dot candidate" cx="{}" cy="{}" r="4"/>', (frame.at(one.pairs, one.ratio) for one in path)))
     words = _path_words(path)
     svg = frame.svg(parts, key=key, title="The test, pair by pair", words=words, across="pairs of replays", up="log-likelihood ratio")
     header = ("pairs", "log_likelihood_ratio", "accept_at", "reject_at")
@@ -286,9 +294,10 @@ def _path_words(path: Sequence[Standing]) -> str:
         end = "It reached the bound to reject."
     else:
         end = "It lies between the bounds."
+    accepts_at = axes.number(last.upper) if last.upper < _OUT_OF_REACH else "more than any gain can give yet"
     return (
         f"After {_count(last.pairs, 'pair')} the log-likelihood ratio went {steps}{more}. "
-        f"It accepts at {axes.number(last.upper)} and rejects at {axes.number(last.lower)}. {end}"
+        f"It accepts at {accepts_at} and rejects at {axes.number(last.lower)}. {end}"
     )
 
 

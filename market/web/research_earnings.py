@@ -19,6 +19,7 @@ from verification.research.models import Run
 # "ready": paid and free to be paid out; "earned": paid, and waits for its challenge window; "due": under way; "failed": not paid.
 State = Literal["ready", "earned", "due", "failed"]
 _Stage = Run.Stage
+_CHUNK = 500
 _UNSTAKED = F("amount_minor") - F("staked_minor")
 _UNDER_WAY = {
     _Stage.OPEN: "Training.",
@@ -39,7 +40,9 @@ class Earning:
     staked: Money | None
     lost: Money | None
     why: str
+    # When its pay is ready at the earliest; it waits for its candidate to be final too.
     matures_at: datetime.datetime | None
+    is_early: bool
     # For an hour of training, by the owner's own clock.
     per_hour: Money | None
 
@@ -82,11 +85,11 @@ def runs_of(worker: WorkerProfile) -> QuerySet[Run]:
     return mine.defer("report", "spec").annotate(wall_s=F("report__wall_s")).select_related("payment", "forfeit").order_by("-id")
 
 
-def earnings_of(runs: Iterable[Run]) -> list[Earning]:
+def earnings_of(runs: Iterable[Run], *, now: datetime.datetime) -> list[Earning]:
     """Return what each run paid, pays or did not pay, and why."""
     rows = list(runs)
     fees = _fees_of({run.task_id for run in rows if run.task_id})
-    return [_earning(run, fees.get(run.task_id) if run.task_id else None) for run in rows]
+    return [_earning(run, fees.get(run.task_id) if run.task_id else None, now) for run in rows]
 
 
 def sums_of(worker: WorkerProfile) -> list[Sums]:
@@ -125,18 +128,18 @@ def counts_of(worker: WorkerProfile) -> Counts:
     return Counts(paid=paid, due=due, failed=mine.count() - paid - due)
 
 
-def rows_of(worker: WorkerProfile, *, chunk: int = 500) -> Iterator[tuple[object, ...]]:
+def rows_of(worker: WorkerProfile, *, now: datetime.datetime) -> Iterator[tuple[object, ...]]:
     """Write every run as a row under `HEADER`, newest first."""
     last: uuid.UUID | None = None
     while True:
-        found = list((runs_of(worker).filter(pk__lt=last) if last else runs_of(worker))[:chunk])
-        yield from (_row(earning) for earning in earnings_of(found))
-        if len(found) < chunk:
+        found = list((runs_of(worker).filter(pk__lt=last) if last else runs_of(worker))[:_CHUNK])
+        yield from (_row(earning) for earning in earnings_of(found, now=now))
+        if len(found) < _CHUNK:
             return
         last = found[-1].pk
 
 
-def _earning(run: Run, fee: Money | None) -> Earning:
+def _earning(run: Run, fee: Money | None, now: datetime.datetime) -> Earning:
     payment: RunPayment | None = getattr(run, "payment", None)
     forfeit: Forfeit | None = getattr(run, "forfeit", None)
     pay, staked, matures_at = fee, None, None
@@ -152,14 +155,17 @@ def _earning(run: Run, fee: Money | None) -> Earning:
         lost=Money(forfeit.amount_minor, forfeit.currency) if forfeit else None,
         why=_why(run, payment),
         matures_at=matures_at,
+        is_early=matures_at is not None and matures_at > now,
         per_hour=_per_hour(pay, getattr(run, "wall_s", None)) if payment is not None else None,
     )
 
 
 def _state(run: Run, payment: RunPayment | None) -> State:
-    if payment is not None and payment.taken_back_at is None:
-        return "ready" if payment.matured_at else "earned"
-    return "failed" if run.stage in (_Stage.INVALID, _Stage.CANCELLED) else "due"
+    if payment is None:
+        return "failed" if run.stage in (_Stage.INVALID, _Stage.CANCELLED) else "due"
+    if payment.taken_back_at is not None:
+        return "failed"
+    return "ready" if payment.matured_at else "earned"
 
 
 def _why(run: Run, payment: RunPayment | None) -> str:

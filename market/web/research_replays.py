@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 from django.http import Http404
 
 from market.bounties.research.models import Challenge, ResearchBounty, ResearchSettlement
-from market.web import plots, research_reads
+from market.web import axes, plots, research_reads
 from verification.replay import trees
 from verification.replay.classes import ClassKey
 from verification.replay.sequential import Sequential
@@ -97,7 +97,11 @@ def path_of(candidate: Candidate) -> plots.Plot:
     """Draw the path of the candidate's test."""
     test = test_of(candidate)
     points = test.path if test else ()
-    return plots.path_of_test([plots.Standing(one.pairs, one.llr, one.upper, one.lower) for one in points], key="test")
+    # Where one pair alone can accept nothing, the bound is as far away as floats go.
+    path = [
+        plots.Standing(one.pairs, *(min(max(each, -axes.MOST), axes.MOST) for each in (one.llr, one.upper, one.lower))) for one in points
+    ]
+    return plots.path_of_test(path, key="test")
 
 
 def diff_of(candidate: Candidate) -> str:

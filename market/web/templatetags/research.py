@@ -1,6 +1,7 @@
 """How research pages write figures, amounts and strangers' words."""
 
 from django import template
+from django.utils import formats
 
 from market.common.money import Money
 from market.web import axes
@@ -13,6 +14,12 @@ register = template.Library()
 def figure(value: float, digits: int = 3) -> str:
     """Write a measured figure with so many significant digits, as the reader's language does."""
     return axes.number(value, digits=digits)
+
+
+@register.filter
+def whole(value: int) -> str:
+    """Write a count with its thousands apart."""
+    return formats.number_format(value, force_grouping=True)
 
 
 @register.filter

@@ -7,6 +7,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
 from market.web import pages, research_csv, research_earnings
+from tasks import clock
 from tasks.models import WorkerProfile
 
 _SHOWN = 50
@@ -23,7 +24,7 @@ def earnings(request: HttpRequest, worker: WorkerProfile) -> HttpResponse:
     context: pages.Context = {
         "sums": research_earnings.sums_of(worker),
         "counts": research_earnings.counts_of(worker),
-        "earnings": research_earnings.earnings_of(found[:_SHOWN]),
+        "earnings": research_earnings.earnings_of(found[:_SHOWN], now=clock.now()),
         "last": found[_SHOWN - 1] if len(found) > _SHOWN else None,
     }
     return pages.show(request, "earnings", context)
@@ -33,4 +34,4 @@ def earnings(request: HttpRequest, worker: WorkerProfile) -> HttpResponse:
 @pages.for_workers
 def earnings_csv(request: HttpRequest, worker: WorkerProfile) -> HttpResponse:  # noqa: ARG001 - every view takes the request
     """Send every run as a row."""
-    return research_csv.answer("earnings", research_earnings.HEADER, research_earnings.rows_of(worker))
+    return research_csv.answer("earnings", research_earnings.HEADER, research_earnings.rows_of(worker, now=clock.now()))

@@ -135,6 +135,15 @@ def replay(candidate: Candidate, gains: Sequence[float], by: Sequence[WorkerProf
     return runs
 
 
+def rewrite(run: Run, **fields: object) -> None:
+    """Let a run have ended otherwise: a final stage has no edge to another, so the row is made anew."""
+    ended = Run.objects.get(pk=run.pk)
+    Run.objects.filter(pk=run.pk).delete()
+    for name, value in fields.items():
+        setattr(ended, name, value)
+    ended.save(force_insert=True)
+
+
 def decide(candidate: Candidate, outcome: str, *, gain: float, reward_minor: int = 0, reason: str = "") -> Candidate:
     """Give a replayed candidate its verdict, and an accepted one its place in the chain and its pay."""
     now = clock.now()

@@ -12,9 +12,11 @@ from playwright.sync_api import Page
 import market.web
 from market.accounts.models import Agent, User
 from market.bounties import maturing
+from market.bounties.research import paying
 from tasks import clock
 from tasks.models import WorkerProfile
 from tests import people, stories
+from tests.market.web import research_scene
 
 _FOLDER = Path(market.web.__file__).parent
 _SMALL = """() => [...document.querySelectorAll('a, button, summary, select, textarea, label.choice, input')]
@@ -57,10 +59,29 @@ def _pages(phone: Page, operator: Page, agent: Agent, verifier: User) -> Iterato
         phone.goto(address)
         phone.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         yield address, phone
+    yield from _research_pages(phone, agent, worker)
     _signed_in(operator, verifier)
     for address in ("/review", f"/review/{appealed.reviews.get()}"):
         operator.goto(address)
         yield address, operator
+
+
+def _research_pages(phone: Page, agent: Agent, owner: WorkerProfile) -> Iterator[tuple[str, Page]]:
+    bounty = research_scene.post(agent, budget="500.00")
+    maker, by = research_scene.searcher(), [owner, *research_scene.owners(1)]
+    decided = []
+    for number, (outcome, gain) in enumerate((("ACCEPTED", 0.03), ("REJECTED", -0.02), ("INCONCLUSIVE", 0.004))):
+        candidate = research_scene.send(bounty, maker, f"LEARNING_RATE = 0.{number + 2}\n", reported_gain=0.08, note="Longer warm-up.")
+        research_scene.replay(candidate, [gain, gain * 0.8], by)
+        decided.append(research_scene.decide(candidate, outcome, gain=gain))
+    research_scene.idea(bounty, "Tie the embeddings", "FAILED", "Worse in three seeds.")
+    research_scene.idea(bounty, "A cosine schedule", "OPEN")
+    waiting = research_scene.send(bounty, maker, "LEARNING_RATE = 0.9\n")
+    paying.pay_runs_due(now=clock.now())
+    for address in ("/research", f"/research/{bounty}", *(f"/candidates/{each}" for each in (*decided, waiting)), "/earnings"):
+        phone.goto(address)
+        phone.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        yield address, phone
 
 
 @pytest.mark.django_db(transaction=True)
@@ -78,7 +99,7 @@ def test_every_page_in_light_and_dark(open_phone: Callable[..., Page], agent: Ag
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             faults.append(f"{address}: scrolls sideways")
     assert faults == []
-    assert seen == 15
+    assert seen == 22
 
 
 @pytest.mark.parametrize("path", sorted((_FOLDER / "templates").rglob("*.html")), ids=lambda path: path.name)
@@ -90,8 +111,8 @@ def test_no_inline_script_or_style(path: Path) -> None:
     assert "escrow" not in text.lower()
 
 
-def test_the_sheet_knows_no_left_and_right() -> None:
-    css = (_FOLDER / "static" / "web" / "atoms.css").read_text(encoding="utf-8")
+def test_the_sheets_know_no_left_and_right() -> None:
+    css = "".join(path.read_text(encoding="utf-8") for path in sorted((_FOLDER / "static" / "web").glob("*.css")))
     found = re.findall(r"(?<![\w-])(?:left|right|(?:margin|padding|border)-(?:left|right)|text-align:\s*(?:left|right))(?![\w-])", css)
     assert found == []
     assert not re.search(r"url\(|@import", css)

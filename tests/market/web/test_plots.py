@@ -194,6 +194,16 @@ def test_tells_a_test_in_words() -> None:
     assert _path(path[:1]).words.endswith("It lies between the bounds.")
 
 
+def test_a_bound_out_of_reach_is_drawn_at_the_edge() -> None:
+    plot = _path([plots.Standing(1, 3.0, 1e29, -1.0)])
+    root = _checked(plot)
+    [bound] = root.findall("path[@class='bound accept']")
+    [dot] = root.findall("circle")
+    assert float(dot.attrib["cy"]) - _points_of(bound)[-1][1] > 20, "the ratio is told apart from the bounds"
+    assert plot.rows == ((1, 3.0, 1e29, -1.0),)
+    assert "It accepts at more than any gain can give yet and rejects at" in plot.words
+
+
 def test_tells_reported_and_replayed_gain() -> None:
     assert _gains([0.011, 0.013], 0.08).words == (
         "Its maker reported a gain of 0.08. 2 pairs of replays measured 0.012 on average, from 0.011 to 0.013. "
