@@ -23,7 +23,8 @@ def twin_of(run: Run) -> Run | None:
 def baseline(*, tip: Tip, seed_index: int, class_text: str) -> Run | None:
     """Return a run of the tip on this seed that may be compared with: the trusted pool's, or one that two owners agree on."""
     valid = Run.objects.filter(kind=Run.Kind.BASELINE, stage=_VALID, tip=tip, seed_index=seed_index, class_text=class_text)
-    found = list(valid.order_by("is_trusted_only", "replica"))
+    # The pool's first: a challenge may have had it train what two owners agreed on.
+    found = list(valid.order_by("-is_trusted_only", "replica"))
     for run in found:
         if run.is_trusted_only or any(agree(run, other) for other in found):
             return run

@@ -104,13 +104,15 @@ def note_invalid(*, run: Run) -> None:
 
 
 def _calibrate(host: Host, mine: QuerySet[Host], now: datetime.datetime) -> None:
-    if host.calibrated_at is not None or Run.objects.filter(kind=Run.Kind.CALIBRATION, host=host).exists():
+    # One that was cancelled is asked anew: the machine may have been switched off.
+    asked = Run.objects.filter(kind=Run.Kind.CALIBRATION).exclude(stage=Run.Stage.CANCELLED)
+    if host.calibrated_at is not None or asked.filter(host=host).exists():
         return
     # A machine of a class that another one of this owner has shown to work needs no paid run of its own.
     if mine.filter(class_text=host.class_text, calibrated_at__isnull=False).exists():
         Host.objects.filter(pk=host.pk).update(calibrated_at=now)
         host.calibrated_at = now
-    elif Run.objects.filter(kind=Run.Kind.CALIBRATION, host__owner=host.owner_id).count() < rules.MAX_CALIBRATIONS_PER_OWNER:
+    elif asked.filter(host__owner=host.owner_id).count() < rules.MAX_CALIBRATIONS_PER_OWNER:
         calibration.ask(host=host)
 
 

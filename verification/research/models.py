@@ -381,6 +381,7 @@ class Finding(models.Model):
     source = models.CharField(max_length=9, choices=Source)
     check_name = models.CharField(max_length=40)
     check_version = models.PositiveSmallIntegerField()
+    # Whether the verdict stands.
     is_upheld = models.BooleanField()
     reason_code = models.CharField(max_length=40, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())

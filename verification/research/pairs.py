@@ -43,7 +43,7 @@ def candidate_side(*, candidate: Candidate, spec: Spec, seed_index: int, now: da
     if usable is not None and usable.holdout_score is not None:
         return Side(usable.holdout_score)
     is_for_pool = usable is not None or found.is_for_pool or _disagree(found.valid)
-    _ask(candidate=candidate, spec=spec, seed_index=seed_index, kind=Run.Kind.CANDIDATE, replicas=[found.count], is_for_pool=is_for_pool)
+    _ask(candidate=candidate, spec=spec, seed_index=seed_index, kind=Run.Kind.CANDIDATE, replicas=[found.next_replica], is_for_pool=is_for_pool)
     return Side()
 
 
@@ -60,7 +60,7 @@ def baseline_side(*, candidate: Candidate, spec: Spec, seed_index: int, now: dat
     is_for_pool = found.is_for_pool or _disagree(found.valid) or _owners(candidate, spec, now) < 2
     needed = 1 if is_for_pool else 2 - len(found.valid)
     missing = max(0, needed - len(found.living))
-    replicas = list(range(found.count, found.count + missing))
+    replicas = list(range(found.next_replica, found.next_replica + missing))
     if replicas:
         _ask(candidate=candidate, spec=spec, seed_index=seed_index, kind=Run.Kind.BASELINE, replicas=replicas, is_for_pool=is_for_pool)
     return Side()
@@ -79,7 +79,7 @@ def cached_scores(candidate: Candidate) -> tuple[float, ...]:
 class _Found:
     valid: list[Run]
     living: list[Run]
-    count: int
+    next_replica: int
     # Owners have tried often enough, or several of them could not do it.
     is_for_pool: bool
     # Why the trusted pool could not do it either.
@@ -93,11 +93,12 @@ def _settle(asked: QuerySet[Run], now: datetime.datetime) -> _Found:
     for run in dead:
         runs.cancel(run=run, reason_code=reasons.NEVER_FINISHED, now=now)
     unfinished = [run for run in found if run in dead or run.reason_code == reasons.NEVER_FINISHED]
+    tried = [run for run in found if run.reason_code != reasons.NOT_NEEDED]
     return _Found(
         valid=[run for run in found if run.stage == _Stage.VALID],
         living=[run for run in found if run.stage not in runs.ENDED and run not in dead],
-        count=len(found),
-        is_for_pool=len(found) >= rules.MAX_REPLICAS or bool(unfinished),
+        next_replica=max((run.replica for run in found), default=-1) + 1,
+        is_for_pool=len(tried) >= rules.MAX_REPLICAS or bool(unfinished),
         pool_failure=next((_pool_failure(run) for run in unfinished if run.is_trusted_only), ""),
     )
 
