@@ -46,7 +46,7 @@ class RunPaymentLookUp(LookUp):
 
     list_display = ("__str__", "worker", "reason", "amount_minor", "staked_minor", "platform_minor", "currency", "paid_at", "matured_at")
     list_filter = ("reason",)
-    search_fields = ("run__id", "bounty__id", "worker__pk")
+    search_fields = ("run__id", "bounty__id", "worker__user__id")
 
 
 @admin.register(Forfeit)
@@ -54,7 +54,7 @@ class ForfeitLookUp(LookUp):
     """What stakes lost, read only."""
 
     list_display = ("__str__", "worker", "amount_minor", "currency", "forfeited_at")
-    search_fields = ("run__id", "worker__pk")
+    search_fields = ("run__id", "worker__user__id")
 
 
 @admin.register(Challenge)
