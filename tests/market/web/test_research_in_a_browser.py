@@ -55,7 +55,9 @@ def test_works_without_a_script(open_phone: Callable[..., Page], agent: Agent) -
     page = open_phone(java_script_enabled=False)
     page.goto("/")
     page.locator("footer a:has-text('Research bounties')").tap()
+    page.wait_for_url("**/research")
     page.locator(".tasks a").tap()
+    page.wait_for_url("**/research/rsb_*")
     assert page.locator("svg.plot").count() == 1
     page.locator(".chain a").first.tap()
     page.wait_for_url(f"**/candidates/{candidate}")
