@@ -157,6 +157,9 @@ class Conversation:
 
     def train(self, step: int, rows: NDArray[np.int64]) -> float | None:
         """Have one batch learnt; return the loss that the tree reports, None where it is no finite number."""
+        # Between steps, so that a state that was asked for is still written.
+        if self._should_stop():
+            raise Stopped
         content = frames.STEP_NUMBER.pack(step) + rows.astype("<i8").tobytes()
         return _reported_loss(self.ask(frames.STEP, content))
 
@@ -192,6 +195,8 @@ class Conversation:
         self._send(frames.HEADER.pack(kind, len(content)) + content)
         answer, length = frames.HEADER.unpack(self._receive(frames.HEADER.size))
         most = most_bytes if answer == frames.DONE else frames.MOST_WORDS_BYTES
+        if kind == frames.STATE and answer == frames.DONE and length > most:
+            raise RunFailed("state_too_large", f"a checkpoint of this run has at most {most} bytes, not {length}")
         if answer not in (frames.DONE, frames.FAILED) or length > most:
             raise RunFailed("protocol", f"answered {answer!r} with {length} bytes, allowed are {most}")
         found = self._receive(length)

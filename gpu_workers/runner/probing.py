@@ -5,7 +5,8 @@ tell which answer will be scored. Rows sent alone and shortened rows differ in s
 first answer to a row; a row's next token beyond its context is never sent, and tokens within it stand after the positions that they
 are the targets of: whether a model looks ahead at them is what "truncated" finds.
 
-What this can't find: a look-ahead so rare that no probed position has it (with n positions and a share q, (1 - q) ** n).
+What this can't find: a look-ahead by one token so rare that it is in no probed place. Two of five rows are cut once each, every position as
+often as any other; what looks ahead in a share q of places at random escapes n cuts with (1 - q) ** n.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,7 +60,11 @@ class Inquiry:
         self._generator = generator
         count = min(MOST_WATCHED, max(1, round(len(rows) * WATCHED_SHARE)))
         self._watched = generator.permutation(len(rows))[:count]
-        self._cut = {int(row): self._drawn_cut() for row in self._watched}
+        # Every position in turn before one comes again: a look-ahead at one fixed position has no luck.
+        cuts = np.concatenate(
+            [generator.permutation(np.arange(1, max(2, self._length))) for _ in range(0, count, max(1, self._length - 1))]
+        )
+        self._cut = {int(row): int(cut) for row, cut in zip(self._watched, cuts, strict=False)}
         self._kept = {row: self._positions(cut) for row, cut in self._cut.items()}
 
     def run(self, ask: Callable[[Rows], Scores], weigh: Callable[[Scores, int], float], *, is_bf16: bool) -> Found:
@@ -114,9 +119,6 @@ class Inquiry:
         if len(ending) and ending[0] == self._rows[row, cut]:
             ending[0] = (ending[0] + 1) % (int(self._rows.max()) + 1)
         return np.concatenate([self._rows[row, :cut], ending])
-
-    def _drawn_cut(self) -> int:
-        return int(self._generator.integers(1, self._length)) if self._length > 1 else 1
 
     def _positions(self, cut: int) -> NDArray[np.intp]:
         anywhere = self._generator.integers(0, self._length, COMPARED)

@@ -122,8 +122,6 @@ class _Run:
                 self._keep(talk.state(0, checkpoints.most_bytes(spec)), 0, self._journal)
             while served.step < spec.steps:
                 losses = train_segment(talk=talk, served=served, spec=spec, on_step=self._told)
-                if should_stop():
-                    raise conversation.Stopped
                 now = dataclasses.replace(
                     self._journal,
                     curve=(*self._journal.curve, *losses),
