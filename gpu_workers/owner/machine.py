@@ -118,7 +118,9 @@ class State:
         """Whether a new run may be leased, apart from when the market said to ask again."""
         is_full = len(self.runs) >= MOST_WAITING
         may_begin = not self.is_paused and self.obstacles == () and not self.wishes.is_finishing and self.runs_left != 0
-        return may_begin and self.in_training is None and not is_full
+        # A run that went to another may still have its child for a second, and the market may hand us that very run again.
+        is_child_alive = any(run.is_training for run in self.runs.values())
+        return may_begin and self.in_training is None and not is_child_alive and not is_full
 
     @property
     def is_over(self) -> bool:

@@ -335,3 +335,7 @@ def _note_error(error: errors.AtomsError) -> None:
         _note(f"  {'; '.join(about)}")
     if error.next_step:
         _note(f"  Next: {error.next_step}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
