@@ -101,7 +101,8 @@ class Pool:
                 log.info("%s not answered: %s", item.id, type(error).__name__)
                 tally.unanswered += 1
             except _CANNOT as error:
-                log.warning("%s can't be done here: %s", item.id, type(error).__name__)
+                # Words of ours: none of these errors carries a stranger's.
+                log.warning("%s can't be done here: %s: %s", item.id, type(error).__name__, error)
                 self._fail(item, tally)
             else:
                 tally.completed += 1

@@ -29,7 +29,7 @@ print("KEYS", json.dumps(secrets))
 @pytest.fixture(scope="session")
 def stage() -> Iterator[stages.Stage]:
     """A market started by the newcomer's command; its books add up when the stories have been told."""
-    with starting.reachable_folder() as root, stages.open_market(root / "data") as opened:
+    with starting.reachable_folder() as root, stages.open_market(root / "data", "--no-gpu-owners") as opened:
         yield opened
         assert " 0 differences." in opened.manage("ledger_audit")
 

@@ -95,6 +95,7 @@ class _Market:
         self._said.say("the web server answers")
         if self._options.simulated_worker:
             self._keeper.start(plan.simulated_worker(worker_key=local_keys["worker_key"]))
+        if self._options.gpu_owners:
             # Two, because a baseline counts when two owners agree who know nothing of each other.
             for number, name in enumerate(("first_owner_key", "second_owner_key"), 1):
                 self._keeper.start(plan.gpu_owner(number=number, lease_key=local_keys[name]))
@@ -129,7 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         "--no-simulated-worker",
         dest="simulated_worker",
         action="store_false",
-        help="leave the test bounties to real people and GPU owners, such as yourself",
+        help="leave the test bounties to real people, such as yourself",
+    )
+    parser.add_argument(
+        "--no-gpu-owners", dest="gpu_owners", action="store_false", help="leave replays of training runs to real GPU owners, such as yourself"
     )
     parser.add_argument("--services-only", action="store_true", help="start PostgreSQL and Valkey alone")
     return parser
