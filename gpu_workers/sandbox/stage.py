@@ -144,6 +144,17 @@ def show_all(
     checked(libc.mount(b"none", folder.encode(), None, MS_REMOUNT_BIND_RDONLY | MS_NOSUID_NODEV, None), f"remount {folder}")
 
 
+def join(group: str) -> None:
+    """Join a control group with all that will follow."""
+    members = os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(members, b"0")
+    except OSError as error:
+        raise OSError(f"{group} can't be joined: {error.strerror}") from error
+    finally:
+        os.close(members)
+
+
 def become(user: int) -> None:
     """Be `user` for good, with its own group and no other."""
     os.setgroups([])
@@ -157,8 +168,7 @@ def main() -> None:
         plan = marshal.load(file)  # noqa: S302 - written by the launcher into a file without a name
     die_with(plan["parent"])
     for group in plan["groups"]:
-        with open(f"{group}/cgroup.procs", "w") as members:
-            members.write("0")
+        join(group)
     for what, soft, hard in plan["limits"]:
         most = resource.getrlimit(what)[1]
         resource.setrlimit(what, (soft, hard) if most == resource.RLIM_INFINITY else (min(soft, most), min(hard, most)))
