@@ -41,7 +41,7 @@ def parse_json(content: bytes, *, param: str, most_bytes: int, error: type[Malfo
     """
     if len(content) > most_bytes:
         raise error(param, f"send at most {most_bytes} bytes")
-    if _depth(content) > MAX_DEPTH:
+    if _is_deep(content):
         raise error(param, f"nest at most {MAX_DEPTH} deep")
     try:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
@@ -49,12 +49,13 @@ def parse_json(content: bytes, *, param: str, most_bytes: int, error: type[Malfo
         raise error(param, "send JSON in UTF-8, every key once, every number finite") from wrong
 
 
-def _depth(content: bytes) -> int:
-    deepest = depth = 0
-    for sign in re.findall(rb"[\[\]{}]", _STRING.sub(b"", content)):
-        depth += 1 if sign in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(content: bytes) -> bool:
+    depth = 0
+    for sign in re.finditer(rb"[\[\]{}]", _STRING.sub(b"", content)):
+        depth += 1 if sign.group() in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

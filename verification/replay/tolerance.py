@@ -5,13 +5,21 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
+
 from verification.replay import digests
 from verification.replay.digests import Tensor
 
-# Measured on one CPU model, 5 settings x 20 segments of 10 steps: honest runs across thread counts, instruction sets and compilation differ
-# by at most 2.6e-6 of the segment's movement; the weakest forgery, one tensor moved by a millionth, by 7e-5. The optimiser's moments: see
-# tests/verification/replay/tolerance. What hides inside the band is bounded by it, and the score of the hold-out is what is paid.
+# Measured on one CPU model with the small byte GPT (136 thousand parameters, AdamW): 292 honest comparisons across thread counts,
+# instruction sets and MKL's code paths, over 5 starts and segments of 5 to 50 steps. 284 lie below 4e-6, in weights and in moments alike.
+# The weakest forgery of training, a learning rate 1 % higher, moves the weights by 9e-3; a millionth added to one tensor by 7e-5.
 BAND = 1e-5
+# The other 8 are of three segments soon after the start, where training itself is unstable: rounding grew to 1e-2 in weights and 3e-2 in
+# moments. It grows as much where the trusted re-run starts from weights moved by one unit in the last place (`nudged`): measured in one
+# of the three, honest errors were at most 4 times that.
+SWAY_FACTOR = 30
+# Above that a segment proves nothing across classes.
+WIDEST_BAND = 0.1
 # Honest movements of two seeds agree within 0.85 to 1.06 a segment; weights that come from elsewhere moved 5,471 times as far.
 PROFILE_FACTOR = 2.0
 # Stands for "infinite" in what is sent as JSON.
@@ -20,19 +28,26 @@ LARGEST_ERROR = 1e9
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A reported end of a segment against a trusted one: the error as a share of the segment's movement, at most `LARGEST_ERROR`."""
+    """A reported end of a segment against a trusted one: the error as a share of the segment's movement, at most `LARGEST_ERROR`.
+
+    UNSTABLE: not within the band, and the segment too unstable for a wider one to prove anything; audit another or on the same class.
+    """
 
     is_exact: bool
     error: float
-    outcome: Literal["PASS", "FAIL"]
+    outcome: Literal["PASS", "FAIL", "UNSTABLE"]
 
 
-def compare(start: Iterable[Tensor], reference_end: Iterable[Tensor], reported_end: Iterable[Tensor], *, is_same_class: bool) -> Comparison:
+def compare(
+    start: Iterable[Tensor], reference_end: Iterable[Tensor], reported_end: Iterable[Tensor], *, is_same_class: bool, sway: float = 0.0
+) -> Comparison:
     """Compare a reported end of a segment with the trusted re-run's, both from the same start.
 
     On the same class only equal bits pass. Across classes the error is ||reported - reference|| / ||reference - start||, taken
     over the weights and over each kind of optimiser state by itself (moments are a thousand times smaller than weights and would vanish in
     one sum); the largest counts and must lie within `BAND`. What is not a float (counters, random states) must be equal.
+    Where it lies outside, re-run the segment once more from `nudged` weights and give the error between both trusted ends as ``sway``:
+    the band then widens to `SWAY_FACTOR` times that.
 
     Raises:
         digests.MalformedTensors: a name twice, an unknown dtype, or bytes that do not fill a shape.
@@ -40,8 +55,25 @@ def compare(start: Iterable[Tensor], reference_end: Iterable[Tensor], reported_e
     begun, trusted, reported = digests.by_name(start), digests.by_name(reference_end), digests.by_name(reported_end)
     if trusted == reported:
         return Comparison(is_exact=True, error=0.0, outcome="PASS")
-    error = _error(begun, trusted, reported)
-    return Comparison(is_exact=False, error=error, outcome="PASS" if error <= BAND and not is_same_class else "FAIL")
+    error, band = _error(begun, trusted, reported), max(BAND, SWAY_FACTOR * sway)
+    if is_same_class:
+        return Comparison(is_exact=False, error=error, outcome="FAIL")
+    if error <= min(band, WIDEST_BAND):
+        return Comparison(is_exact=False, error=error, outcome="PASS")
+    return Comparison(is_exact=False, error=error, outcome="UNSTABLE" if error <= band else "FAIL")
+
+
+def nudged(start: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Move every float32 weight of a checkpoint by one unit in the last place, up and down in turn: rounding at its smallest."""
+    return tuple(_nudged(one) for one in digests.by_name(start).values())
+
+
+def _nudged(tensor: Tensor) -> Tensor:
+    if tensor.dtype != "F32" or not tensor.name.startswith(digests.MODEL_PREFIX):
+        return tensor
+    weights = np.frombuffer(tensor.data, dtype="<f4")
+    ends = np.where(np.arange(weights.size) % 2, np.float32(np.inf), np.float32(-np.inf))
+    return tensor._replace(data=np.nextafter(weights, ends).astype("<f4").tobytes())
 
 
 def is_profile_plausible(norms: Sequence[float], reference_norms: Sequence[float]) -> bool:
