@@ -210,8 +210,8 @@ def _usd(amount: str) -> dict[str, object]:
     return {"amount": {"amount": amount, "currency": "USD"}}
 
 
-def _of_worker(path: str, worker: WorkerProfile, *more: Mapping[str, object]) -> Made:
-    return Made(path, people.secret_of(worker), *more)
+def _of_worker(path: str, worker: WorkerProfile, *given: Mapping[str, object]) -> Made:
+    return Made(path, people.secret_of(worker), **dict(zip(("body", "other_body"), given, strict=False)))
 
 
 def _extend(cast: Cast) -> Made:

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from market.config.wsgi import application
 from market.ledger import audit
 from tests import people
-from tests.faults import calls, campaign, mutating
+from tests.faults import calls, campaign, mutating, research_calls
 
 WANTED = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 STEPS = 8
@@ -62,7 +62,15 @@ class _Stage:
         worker = people.open_worker(accepted_count=1_000)
         submission = cast.waiting_for_poster(worker)
         row = cast.delivered()
-        self._secrets = {"agent": cast.agent_key(), "worker": people.secret_of(worker), "lease": cast.machine_key()[1]}
+        replay, owner = research_calls.leased()
+        bounty = research_calls.bounty(cast.agent)
+        # With its full stop: what both kinds of machines may do is tried by those that see photos.
+        self._secrets = {
+            "agent": cast.agent_key(),
+            "worker": people.secret_of(worker),
+            "lease:replay.": owner,
+            "lease": cast.machine_key()[1],
+        }
         self._real_ids = {
             "bounty_id": str(submission.task.bounty),
             "task_id": str(submission.task),
@@ -71,6 +79,11 @@ class _Stage:
             "endpoint_id": str(row.endpoint),
             "delivery_id": str(row),
             "run_id": str(cast.run()),
+            "research_id": str(bounty),
+            "candidate_id": str(research_calls.accepted(bounty)),
+            "idea_id": str(research_calls.queued_idea(bounty)),
+            "replay_id": str(replay),
+            "name": research_calls.DATA_NAME,
         }
         self._schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
         self._schema.app = application
