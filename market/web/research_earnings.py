@@ -9,7 +9,8 @@ from typing import Literal
 
 from django.db.models import F, Q, QuerySet, Sum
 
-from market.bounties.research.models import Challenge, Forfeit, ResearchBounty, ResearchSettlement, RunPayment
+from market.bounties.research import queries
+from market.bounties.research.models import Challenge, Forfeit, ResearchSettlement, RunPayment
 from market.common.money import Money
 from market.escrow.models import Stake
 from market.web import research_replays
@@ -88,8 +89,8 @@ def runs_of(worker: WorkerProfile) -> QuerySet[Run]:
 def earnings_of(runs: Iterable[Run], *, now: datetime.datetime) -> list[Earning]:
     """Return what each run paid, pays or did not pay, and why."""
     rows = list(runs)
-    fees = _fees_of({run.task_id for run in rows if run.task_id})
-    return [_earning(run, fees.get(run.task_id) if run.task_id else None, now) for run in rows]
+    pay = queries.pay_of_runs(rows)
+    return [_earning(run, pay[run.pk], now) for run in rows]
 
 
 def sums_of(worker: WorkerProfile) -> list[Sums]:
@@ -139,7 +140,7 @@ def rows_of(worker: WorkerProfile, *, now: datetime.datetime) -> Iterator[tuple[
         last = found[-1].pk
 
 
-def _earning(run: Run, fee: Money | None, now: datetime.datetime) -> Earning:
+def _earning(run: Run, fee: Money, now: datetime.datetime) -> Earning:
     payment: RunPayment | None = getattr(run, "payment", None)
     forfeit: Forfeit | None = getattr(run, "forfeit", None)
     pay, staked, matures_at = fee, None, None
@@ -182,11 +183,6 @@ def _per_hour(pay: Money | None, wall_s: object) -> Money | None:
     if pay is None or not isinstance(wall_s, int | float) or wall_s < 1:
         return None
     return Money(round(pay.amount_minor * 3600 / wall_s), pay.currency)
-
-
-def _fees_of(task_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Money]:
-    bounties = ResearchBounty.objects.filter(task__in=list(task_ids))
-    return {bounty.task_id: Money(bounty.run_fee_minor, bounty.currency) for bounty in bounties}
 
 
 def _row(earning: Earning) -> tuple[object, ...]:

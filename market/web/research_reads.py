@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404
 
+from market.bounties import locks
+from market.bounties.research import queries, reserving
 from market.bounties.research.models import ResearchBounty, ResearchSettlement
 from market.common.money import Money
 from market.escrow import queries as escrow_queries
@@ -22,8 +24,6 @@ UNIT = "bits per byte"
 # Whoever wants older ones than these has the API.
 MAX_JUDGED = 2_000
 _MAX_LINES = 20
-_Status = ResearchBounty.Status
-_NEVER_FUNDED = (_Status.DRAFT, _Status.SCREENED, _Status.BLOCKED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,12 +75,8 @@ class Link:
 
 def listed(*, mode: str, after: uuid.UUID | None, limit: int, now: datetime.datetime) -> list[Card]:
     """Return research bounties that take candidates, newest first; ``after`` is the last one of the page before."""
-    found = ResearchBounty.objects.filter(
-        mode=mode, status=_Status.OPEN, closed_because="", deadline__gt=now, task__status=ResearchTask.Status.LISTED
-    )
-    if after is not None:
-        found = found.filter(pk__lt=after)
-    bounties = list(found.select_related("task").order_by("-id")[:limit])
+    found = queries.open_bounties(mode=mode).filter(deadline__gt=now, task__status=ResearchTask.Status.LISTED)
+    bounties = list((found.filter(pk__lt=after) if after else found)[:limit])
     totals = escrow_queries.totals_of([bounty.pk for bounty in bounties])
     standing = dict(
         Tip.objects.filter(task__in=[bounty.task_id for bounty in bounties], number__gt=0, withdrawn_at=None)
@@ -102,17 +98,21 @@ def listed(*, mode: str, after: uuid.UUID | None, limit: int, now: datetime.date
 
 def bounty_of(bounty_id: uuid.UUID, *, mode: str) -> ResearchBounty:
     """Return a research bounty that was funded once, open or not; any other is not found."""
-    found = ResearchBounty.objects.filter(pk=bounty_id, mode=mode).exclude(status__in=_NEVER_FUNDED).exclude(funded_at=None)
-    bounty = found.select_related("task", "agent").first()
-    if bounty is None:
-        raise Http404("There is no such research bounty.")
-    return bounty
+    try:
+        return queries.published_one(mode=mode, bounty_id=bounty_id)
+    except locks.NoBounty:
+        raise Http404("There is no such research bounty.") from None
 
 
 def takes_candidates(bounty: ResearchBounty, *, now: datetime.datetime) -> bool:
     """Tell whether somebody could send a candidate now."""
     is_listed = bounty.task.status == ResearchTask.Status.LISTED
-    return is_listed and bounty.status == _Status.OPEN and not bounty.closed_because and now < bounty.deadline
+    return is_listed and bounty.status == ResearchBounty.Status.OPEN and not bounty.closed_because and now < bounty.deadline
+
+
+def is_full(bounty: ResearchBounty) -> bool:
+    """Tell whether all that is left is reserved for candidates under way."""
+    return reserving.free_minor(bounty) < reserving.case_minor(bounty)
 
 
 def prices_of(bounty: ResearchBounty) -> Prices:

@@ -10,10 +10,10 @@ import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.http import Http404
 
-from market.bounties.research.models import Challenge, ResearchBounty, ResearchSettlement
+from market.bounties.research.models import ResearchSettlement
 from market.web import axes, plots, research_reads
 from verification.replay import trees
 from verification.replay.classes import ClassKey
@@ -58,11 +58,6 @@ def candidate_of(candidate_id: uuid.UUID, *, mode: str) -> Candidate:
     if candidate is None:
         raise Http404("There is no such candidate.")
     return candidate
-
-
-def bounty_of(candidate: Candidate) -> ResearchBounty:
-    """Return the bounty that a candidate was sent to."""
-    return ResearchBounty.objects.select_related("task", "agent").get(task=candidate.task_id)
 
 
 def replays_of(candidate: Candidate) -> Replays:
@@ -113,11 +108,6 @@ def diff_of(candidate: Candidate) -> str:
     return "".join(_visible(sign) for sign in text[:MAX_DIFF]) + cut
 
 
-def settlement_of(candidate: Candidate) -> ResearchSettlement | None:
-    """Return the money side of the verdict, once there is one."""
-    return ResearchSettlement.objects.filter(candidate=candidate).first()
-
-
 def is_withdrawn(candidate: Candidate) -> bool:
     """Tell whether an accepted candidate is no tip any more."""
     tip = getattr(candidate, "tip", None)
@@ -134,11 +124,6 @@ def window_ends_at(candidate: Candidate, settlement: ResearchSettlement | None, 
 def findings_of(candidate: Candidate) -> list[tuple[Finding, str]]:
     """Return what later audits, challenges and checks said, each with its reason in words."""
     return [(found, sentence(found.reason_code)) for found in candidate.findings.order_by("created_at", "pk")]
-
-
-def challenges_of(candidate: Candidate) -> QuerySet[Challenge]:
-    """Return the challenges, oldest first."""
-    return Challenge.objects.filter(candidate=candidate).order_by("created_at", "pk")
 
 
 def class_words(class_text: str) -> str:

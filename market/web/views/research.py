@@ -4,6 +4,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
+from market.bounties.research import queries
 from market.bounties.research.models import ResearchBounty
 from market.web import pages, plots, research_csv, research_reads, research_replays, visitors
 from tasks import clock
@@ -38,6 +39,7 @@ def bounty(request: HttpRequest, bounty: str) -> HttpResponse:
         "spec": Spec.from_json(found.task.spec),
         "prices": research_reads.prices_of(found),
         "is_open": research_reads.takes_candidates(found, now=clock.now()),
+        "is_full": research_reads.is_full(found),
         "frontier": research_reads.frontier_of(found),
         "leaderboard": research_reads.leaderboard_of(found, viewer=visitors.worker_of(request)),
         "chain": research_reads.chain_of(found),
@@ -61,9 +63,10 @@ def frontier_csv(request: HttpRequest, bounty: str) -> HttpResponse:
 def candidate(request: HttpRequest, candidate: str) -> HttpResponse:
     """Show a candidate's verdict and everything that may be known of its replays."""
     found = _candidate(request, candidate)
-    posted, settlement = research_replays.bounty_of(found), research_replays.settlement_of(found)
+    posted = queries.bounty_of_task(found.task)
     if found.status in (Candidate.Status.SEALED, Candidate.Status.LAPSED):
         return pages.show(request, "research_sealed", {"candidate": found, "bounty": posted})
+    money = queries.story_of_candidate(found)
     context: pages.Context = {
         "candidate": found,
         "bounty": posted,
@@ -72,12 +75,12 @@ def candidate(request: HttpRequest, candidate: str) -> HttpResponse:
         "is_withdrawn": research_replays.is_withdrawn(found),
         "reason": research_replays.sentence(found.reason_code) if found.reason_code else "",
         "class_words": research_replays.class_words(found.class_text),
-        "settlement": settlement,
-        "window_ends_at": research_replays.window_ends_at(found, settlement, now=clock.now()),
+        "settlement": money.settlement,
+        "window_ends_at": research_replays.window_ends_at(found, money.settlement, now=clock.now()),
         "replays": research_replays.replays_of(found),
         "path": research_replays.path_of(found),
         "findings": research_replays.findings_of(found),
-        "challenges": research_replays.challenges_of(found),
+        "challenges": money.challenges,
         "diff": research_replays.diff_of(found),
         "unit": research_reads.UNIT,
     }

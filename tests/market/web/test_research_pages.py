@@ -106,6 +106,13 @@ def test_strangers_words_stay_words(client: Client, agent: Agent) -> None:
     assert figures == "number,candidate,outcome,gain,gain_of_the_chain,pay\r\n"
 
 
+def test_says_that_there_is_no_room_at_the_moment(client: Client, agent: Agent) -> None:
+    bounty = scene.post(agent, budget="40.00")
+    assert b"No room at the moment" not in client.get(f"/research/{bounty}").content
+    scene.send(bounty, scene.searcher(), "LEARNING_RATE = 0.02\n")
+    assert b"No room at the moment" in client.get(f"/research/{bounty}").content
+
+
 def test_has_pages(client: Client, agent: Agent) -> None:
     bounty = scene.post(agent)
     for number in range(21):
