@@ -1,10 +1,12 @@
-"""Python client of Atoms: post bounties for the physical world, wait for verdicts, and prove what was paid for."""
+"""Python client of Atoms: post bounties for the physical world and for research, wait for verdicts, and prove what was paid for."""
 
 from agents_sdk import webhooks
 from agents_sdk._calls import AgentBalance, PhotoOptions, Quote
+from agents_sdk._research_calls import ResearchOptions
 from agents_sdk._version import __version__
 from agents_sdk.answers import Answer, AsyncAnswer, AsyncPhoto, Photo
 from agents_sdk.async_market import AsyncMarket, AsyncPostedBounty
+from agents_sdk.async_research import AsyncSubmittedCandidate
 from agents_sdk.errors import (
     AlreadyClaimed,
     APIConnectionError,
@@ -47,7 +49,10 @@ from agents_sdk.models import (
     WebhookEndpoint,
 )
 from agents_sdk.receipts import Receipt, ReceiptPayload
+from agents_sdk.research import Announcement, SubmittedCandidate
+from agents_sdk.research_models import Challenge, Idea, Leader, ResearchBounty, ResearchCase, ResearchQuote, Spec, TipRow
 from agents_sdk.untrusted import Untrusted
+from agents_sdk.working_folder import Candidate, Tip
 
 __all__ = [
     "APIConnectionError",
@@ -55,15 +60,19 @@ __all__ = [
     "APITimeoutError",
     "AgentBalance",
     "AlreadyClaimed",
+    "Announcement",
     "Answer",
     "AsyncAnswer",
     "AsyncMarket",
     "AsyncPhoto",
     "AsyncPostedBounty",
+    "AsyncSubmittedCandidate",
     "AtomsError",
     "BadRequest",
     "BlockedByPolicy",
     "Bounty",
+    "Candidate",
+    "Challenge",
     "Check",
     "ConfigurationError",
     "Conflict",
@@ -74,7 +83,9 @@ __all__ = [
     "Event",
     "Evidence",
     "Forbidden",
+    "Idea",
     "InsufficientFunds",
+    "Leader",
     "MalformedResponse",
     "Market",
     "Money",
@@ -90,10 +101,18 @@ __all__ = [
     "Receipt",
     "ReceiptInvalid",
     "ReceiptPayload",
+    "ResearchBounty",
+    "ResearchCase",
+    "ResearchOptions",
+    "ResearchQuote",
     "ServerError",
+    "Spec",
     "SpendLimitExceeded",
     "StaleLease",
     "Submission",
+    "SubmittedCandidate",
+    "Tip",
+    "TipRow",
     "Unauthenticated",
     "Untrusted",
     "Verdict",

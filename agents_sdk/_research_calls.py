@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict, Unpack
 
 from pydantic import JsonValue
 
@@ -94,24 +94,32 @@ def data_files(data: Data) -> dict[tuple[str, str], bytes]:
     return found
 
 
-def body(
-    *,
+class Prepared(NamedTuple):
+    """What posting sends: the data files first, by role and name, then the body."""
+
+    body: dict[str, JsonValue]
+    files: dict[tuple[str, str], bytes]
+
+
+def prepare(
     title: str,
-    base: Mapping[str, str],
+    *,
+    tree: Tree,
     editable: Sequence[str],
-    files: Mapping[tuple[str, str], bytes],
+    data: Data,
     budget: _calls.MoneyText,
     reward_per_effect: _calls.MoneyText,
     cap: _calls.MoneyText,
     run_fee: _calls.MoneyText,
     by: str | datetime.datetime,
-    options: ResearchOptions,
-) -> dict[str, JsonValue]:
-    """Write the body of a research bounty.
+    **options: Unpack[ResearchOptions],
+) -> Prepared:
+    """Read tree and data files, and write the body of a research bounty.
 
     Raises:
-        ConfigurationError: an amount or a time that can't be meant, or a field that nothing has.
+        ConfigurationError: a file that can't be read, an amount or a time that can't be meant, or a field that nothing has.
     """
+    base, files = working_folder.read_tree(tree), data_files(data)
     unknown = sorted(set(options) - set(ResearchOptions.__annotations__))
     if unknown:
         raise errors.ConfigurationError(f"{unknown[0][:40]!r} is no argument of a research bounty.", next_step="See docs/api/research.md.")
@@ -134,7 +142,7 @@ def body(
         written["deadline"] = _calls.time_text(by)
     else:
         written["deadline_in_s"] = int(_calls.seconds(by))
-    return written
+    return Prepared(written, files)
 
 
 def _spec(

@@ -52,22 +52,21 @@ class AsyncResearch:
             InsufficientFunds, SpendLimitExceeded, BlockedByPolicy, BadRequest: nothing was made.
             OutcomeUnknown: it may have been made; ask again with the key that the error names.
         """
-        files = _research_calls.data_files(data)
-        body = _research_calls.body(
-            title=title,
-            base=working_folder.read_tree(tree),
+        prepared = _research_calls.prepare(
+            title,
+            tree=tree,
             editable=editable,
-            files=files,
+            data=data,
             budget=budget,
             reward_per_effect=reward_per_effect,
             cap=cap,
             run_fee=run_fee,
             by=by,
-            options=options,
+            **options,
         )
-        for content in files.values():
+        for content in prepared.files.values():
             await self.keep_file(content)
-        return await self._http.run(_research_calls.post(body, idempotency_key=idempotency_key))
+        return await self._http.run(_research_calls.post(prepared.body, idempotency_key=idempotency_key))
 
     async def quote(
         self,
@@ -84,19 +83,19 @@ class AsyncResearch:
         **options: Unpack[_research_calls.ResearchOptions],
     ) -> research_models.ResearchQuote:
         """Say what the same `post` would cost and whether it would be published; nothing is made, no file is sent."""
-        body = _research_calls.body(
-            title=title,
-            base=working_folder.read_tree(tree),
+        prepared = _research_calls.prepare(
+            title,
+            tree=tree,
             editable=editable,
-            files=_research_calls.data_files(data),
+            data=data,
             budget=budget,
             reward_per_effect=reward_per_effect,
             cap=cap,
             run_fee=run_fee,
             by=by,
-            options=options,
+            **options,
         )
-        return await self._http.run(_research_calls.quote(body))
+        return await self._http.run(_research_calls.quote(prepared.body))
 
     async def keep_file(self, content: _research_calls.Content) -> research_models.KeptFile:
         """Send a data file, which `post` does by itself; the same bytes again are the same file.

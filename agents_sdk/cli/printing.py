@@ -2,7 +2,7 @@
 
 import json
 
-from agents_sdk import _calls, answers, errors, models
+from agents_sdk import _calls, answers, errors, models, research_models
 
 
 def bounty(found: models.Bounty, *, as_json: bool) -> list[str]:
@@ -67,6 +67,56 @@ def event(found: models.Event, *, as_json: bool) -> list[str]:
     if as_json:
         return [found.model_dump_json()]
     return [f"{found.seq}  {_calls.time_text(found.timestamp)}  {found.type}  {found.subject}  {found.actor}"]
+
+
+def research_bounty(found: research_models.ResearchBounty, *, as_json: bool) -> list[str]:
+    """Show a research bounty. Its title is its poster's: see --json."""
+    if as_json:
+        return [found.model_dump_json()]
+    offer, spec = found.offer, found.spec
+    lines = [
+        f"{found.id}  {found.status}",
+        f"  pays       {offer.reward_per_effect} for each {spec.min_effect} of {spec.metric}, up to {offer.cap}",
+        f"  runs       {offer.run_fee} each; bond {offer.bond}",
+        f"  budget     {offer.budget}" + (f", {found.free} free" if found.free else ""),
+        f"  editable   {', '.join(spec.editable)}",
+    ]
+    if found.tip is not None:
+        lines.append(f"  tip        {found.tip.number}  {found.tip.digest}")
+    return lines + ([f"  deadline   {_calls.time_text(found.deadline)}"] if found.deadline else [])
+
+
+def research_quote(found: research_models.ResearchQuote, *, as_json: bool) -> list[str]:
+    """Show what a research bounty would cost."""
+    if as_json:
+        return [found.model_dump_json()]
+    verdict = "would be published" if found.policy.is_allowed is not False else f"would be refused: {', '.join(found.policy.codes)}"
+    return [
+        f"total {found.total}  {verdict}",
+        f"  candidates {found.sure_candidates} at {found.most_a_candidate} at most; most cost far less",
+    ]
+
+
+def candidate(found: research_models.ResearchCase, *, as_json: bool) -> list[str]:
+    """Show a candidate."""
+    if as_json:
+        return [found.model_dump_json()]
+    lines = [f"{found.id}  {found.status}{'  final' if found.is_final else ''}"]
+    if found.reason_code:
+        lines.append(f"  reason     {found.reason_code}: {_one_line(found.reason)}")
+    if found.gain is not None:
+        lines.append(f"  gain       {found.gain:.6g} measured, {found.shrunk_gain or 0:.6g} paid for, {found.pairs} pairs")
+    if found.reward is not None:
+        lines.append(f"  reward     {found.reward}")
+    return lines
+
+
+def leader(found: research_models.Leader, *, as_json: bool) -> list[str]:
+    """Show a row of the leaderboard."""
+    if as_json:
+        return [found.model_dump_json()]
+    yours = "  yours" if found.is_yours else ""
+    return [f"{found.rank}  {found.candidate}  gain {found.gain:.6g}  tip {found.tip_number}  {found.reward or ''}{yours}".rstrip()]
 
 
 def _answer_object(found: answers.Answer, problem: str | None) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import httpx
 
 from agents_sdk import _calls, _core, _version, _waiting, errors, market
-from agents_sdk.cli import printing
+from agents_sdk.cli import printing, research
 
 OK = 0
 NEGATIVE = 1
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, *, http_client: httpx.Client | None 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atoms",
-        description="Post bounties for the physical world and wait for their verdicts.",
+        description="Post bounties for the physical world and for research, and wait for their verdicts.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     events = commands.add_parser("events", parents=[common], help="print the events of your bounties")
     events.add_argument("--after", type=int, default=0, metavar="SEQ", help="the last event that you have")
     events.add_argument("--follow", action="store_true", help="wait for more")
+    research.add_commands(commands, common)
     return parser
 
 
@@ -152,7 +153,11 @@ def _events(arguments: argparse.Namespace, client: market.Market) -> int:
     return OK
 
 
-_COMMANDS = {"post": _post, "wait": _wait, "show": _show, "cancel": _cancel, "balance": _balance, "events": _events}
+def _research(arguments: argparse.Namespace, client: market.Market) -> int:
+    return research.run(arguments, client, _print, _note)
+
+
+_COMMANDS = {"research": _research, "post": _post, "wait": _wait, "show": _show, "cancel": _cancel, "balance": _balance, "events": _events}
 
 
 def _body(arguments: argparse.Namespace) -> _core.JsonObject:
@@ -178,6 +183,8 @@ def _print_curl(arguments: argparse.Namespace) -> int:
 
 def _curl(arguments: argparse.Namespace, options: _core.Options) -> str:
     match arguments.command:
+        case "research":
+            return research.curl(arguments, options)
         case "post" if arguments.dry_run:
             return _core.as_curl(_calls.quote_bounty(_body(arguments)), options)
         case "post":

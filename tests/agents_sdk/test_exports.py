@@ -3,7 +3,7 @@
 import inspect
 
 import agents_sdk
-from agents_sdk import AsyncMarket, Market, async_market, errors, market
+from agents_sdk import AsyncMarket, Market, async_market, async_research, errors, market, research
 
 
 def test_all_is_complete_and_sorted() -> None:
@@ -29,6 +29,9 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
         (market.Submissions, async_market.AsyncSubmissions),
         (market.Deposits, async_market.AsyncDeposits),
         (market.WebhookEndpoints, async_market.AsyncWebhookEndpoints),
+        (research.Research, async_research.AsyncResearch),
+        (research.Ideas, async_research.AsyncIdeas),
+        (research.SubmittedCandidate, async_research.AsyncSubmittedCandidate),
     ]
     for blocking, awaiting in pairs:
         assert signatures(blocking) == signatures(awaiting)

@@ -210,8 +210,10 @@ def _usd(amount: str) -> dict[str, object]:
     return {"amount": {"amount": amount, "currency": "USD"}}
 
 
-def _of_worker(path: str, worker: WorkerProfile, *given: Mapping[str, object]) -> Made:
-    return Made(path, people.secret_of(worker), **dict(zip(("body", "other_body"), given, strict=False)))
+def _of_worker(
+    path: str, worker: WorkerProfile, body: Mapping[str, object] | None = None, other_body: Mapping[str, object] | None = None
+) -> Made:
+    return Made(path, people.secret_of(worker), body or {}, other_body or Made._field_defaults["other_body"])
 
 
 def _extend(cast: Cast) -> Made:
