@@ -89,7 +89,7 @@ class Errands:
             )
         except errors.APIConnectionError as error:
             # It may have been answered: the same question under the same key brings the same items.
-            return machine.NothingLeased("offline", "", _retry_after_s(error))
+            return machine.NothingLeased("offline", error.message, _retry_after_s(error))
         except errors.AtomsError as error:
             self._asked()
             answer = "offline" if isinstance(error, errors.ServerError | errors.RateLimited | errors.MalformedResponse) else "refused"

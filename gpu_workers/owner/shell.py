@@ -155,8 +155,10 @@ class Program:
         for intent in intents:
             self._carry_out(intent)
         if isinstance(event, machine.NothingLeased) and self._setup.runs is not None and not self._state.runs:
-            self._setup.note(f"No run was leased: {event.text or event.answer.replace('_', ' ')}.")
-            self.leave()
+            self._setup.note(f"No run was leased: {event.text or event.answer.replace('_', ' ')}")
+            # A lost answer may have brought a run: that question is asked again.
+            if event.answer != "offline":
+                self.leave()
 
     def _sensed(self, reading: sensors.Reading) -> machine.Sensed:
         self._look.reading = reading

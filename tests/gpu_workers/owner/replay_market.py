@@ -65,6 +65,8 @@ class ReplayMarket:
         self.changed = threading.Condition()
         self.answers: dict[str, tuple[str, Answer]] = {}
         self.is_down = False
+        # Steps whose next answer is lost after they were carried out.
+        self.lost_answers: list[str] = []
         self.refusal: Answer | None = None
         self.demand: dict[str, Any] = {"open_runs": len(runs), "pay_p50": work.PAY, "seconds_p50": 60.0, "n": 20}
         outer = self
@@ -89,6 +91,9 @@ class ReplayMarket:
                 outer.tell("before", step, run_id)
                 status, content = outer.reply(self.command, path, query, body, dict(self.headers))
                 outer.tell("after", step, run_id)
+                if status and step in outer.lost_answers:
+                    outer.lost_answers.remove(step)
+                    status = 0
                 if status == 0:
                     self.close_connection = True
                     return

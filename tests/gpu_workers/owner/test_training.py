@@ -69,13 +69,13 @@ def test_doctor_checks_every_part_and_ends_in_a_paid_calibration(
         monkeypatch.setenv("ATOMS_API_KEY", KEY)
         monkeypatch.setenv("ATOMS_GPU_HOME", str(tmp_path / "home"))
         code = program.main(["doctor"])
-        said = capsys.readouterr().out
+        said, noted = capsys.readouterr()
     names = [line.split()[1] for line in said.splitlines() if line.startswith(("ok ", "FIX"))]
     assert names == ["python", "torch", "gpu", "disk", "sandbox", "class", "determinism", "bandwidth", "clock", "key"]
     assert "FIX" not in said
     assert "two trainings of 40 steps gave the same bits" in said
     assert "expected pay  12.60 to 50.40 USD, middle 25.20 (n=20, machines of this class) per hour" in said
-    assert (code, run.state, run.effects["pay"]) == (0, "DONE", 1)
+    assert (code, run.state, run.effects["pay"]) == (0, "DONE", 1), noted
 
 
 def test_doctor_says_what_to_do_about_each_thing_that_is_wrong(

@@ -45,18 +45,20 @@ def test_works_on_while_sealed_reports_wait(tmp_path: Path) -> None:
 def test_a_market_that_is_down_for_a_while_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "FIRST_BACKOFF_S", 0.05)
     run = Run()
-    refused = list[str]()
+    steps = ["lease", "seal", "complete", "artefacts", "finish"]
+    tried = list[str]()
 
     def go_down(when: str, step: str, run_id: str) -> None:
-        if when == "before" and step in ("seal", "complete", "artefacts", "finish"):
-            refused.append(step)
+        if when == "before" and step in steps:
+            tried.append(step)
             # Each step is lost twice: the request, then the answer.
-            market.is_down = refused.count(step) == 1
+            market.is_down = tried.count(step) == 1
 
     with ReplayMarket(run) as market:
-        market.notice = go_down
+        market.notice, market.lost_answers = go_down, list(steps)
         programs.work_to_the_end(programs.setup(market, tmp_path))
-    assert run.effects == PAID_ONCE
+    assert (run.effects, run.hand_outs) == (PAID_ONCE, 1)
+    assert min(tried.count(step) for step in steps) >= 3
 
 
 def test_a_run_that_went_to_another_is_dropped_and_stopped(tmp_path: Path) -> None:
