@@ -1,5 +1,6 @@
 """When a wait is over, how long until the next look, and what an answer consists of. No I/O, no clock of its own."""
 
+import abc
 import random
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -16,7 +17,7 @@ _SLOWING = 1.4
 LONGEST_OUTAGE_S = 300.0
 
 
-class Looks:
+class Looks(abc.ABC):
     """One wait: says when to look again, how long an outage is sat out, and when time is up."""
 
     def __init__(
@@ -67,9 +68,9 @@ class Looks:
             )
         return min(delay_s, self._ends_at - now)
 
+    @abc.abstractmethod
     def again(self) -> str:
         """Return the call that goes on waiting."""
-        raise NotImplementedError
 
 
 class Waiting(Looks):
