@@ -239,6 +239,11 @@ CANDIDATES: dict[str, str] = {
     "learns while it is scored": _LEARNS_WHILE_SCORED,
     "rows help each other": _ROWS_HELP,
     "seeks the scored text": edits.with_step(_FIND_SCORED_TEXT, ("class Trainer:", _SEEK)),
+    "stops by the scored text": edits.with_step(
+        _FIND_SCORED_TEXT + "\nimport os\nfor name in ('validation.bin', 'holdout.bin', 'data/validation.bin', '/data/validation.bin'):\n"
+        "    if os.path.exists(name):\n        raise Reached(name)\n",
+        ("class Trainer:", _SEEK),
+    ),
     "trains four hundred times on a batch": _TRAINS_FIVE_TIMES,
     "asks the broker for more": _ASKS_FOR_MORE,
     "works afterwards": _WORKS_AFTERWARDS,
