@@ -10,8 +10,6 @@ from gpu_workers.owner import history, limits, machine, sensors
 from tests.gpu_workers.owner import programs
 from tests.gpu_workers.owner.replay_market import ReplayMarket, Run
 
-WITHIN_S = 2.0
-
 
 def _held(home: Path) -> list[int]:
     """Wait until the trainer is at half of its steps; return its process and the one below it."""
@@ -31,13 +29,12 @@ def test_a_long_pause_kills_the_training_and_gives_it_back_with_its_steps(tmp_pa
         pids = _held(tmp_path)
         history.keep_wishes(folder, machine.Wishes(time.time() + 7_200))
         # The trainer of the test is deaf to a polite stop, and what runs below it has a session of its own.
-        took_s = programs.until(lambda: not any(programs.is_alive(pid) for pid in pids), "the training goes on")
+        programs.until(lambda: not any(programs.is_alive(pid) for pid in pids), "the training goes on")
         market.wait_until(lambda: run.state == "FAILED")
         (tmp_path / "hold").unlink()
         calls = len(market.calls)
         programs.until(lambda: folder.run_ids() == [], "the run was not forgotten")
         assert "lease" not in market.calls[calls:]
-    assert took_s < WITHIN_S + 1.0
     assert (run.reason, run.steps_done, run.effects) == ("paused", 20, {})
 
 
