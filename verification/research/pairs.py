@@ -43,7 +43,14 @@ def candidate_side(*, candidate: Candidate, spec: Spec, seed_index: int, now: da
     if usable is not None and usable.holdout_score is not None:
         return Side(usable.holdout_score)
     is_for_pool = usable is not None or found.is_for_pool or _disagree(found.valid)
-    _ask(candidate=candidate, spec=spec, seed_index=seed_index, kind=Run.Kind.CANDIDATE, replicas=[found.next_replica], is_for_pool=is_for_pool)
+    _ask(
+        candidate=candidate,
+        spec=spec,
+        seed_index=seed_index,
+        kind=Run.Kind.CANDIDATE,
+        replicas=[found.next_replica],
+        is_for_pool=is_for_pool,
+    )
     return Side()
 
 

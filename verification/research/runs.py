@@ -281,10 +281,10 @@ def fail(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, reason: str, steps
         mine.give_back(pk=run_id, token=token, delay_s=float(2 ** min(run.attempts, 6)), **said)
         fresh = Run.objects.select_for_update(no_key=True).get(pk=run_id)
         if code in reasons.TREE_FAULTS:
-            # He would see the same again; a second one's word sends it to the trusted pool.
+            # He would see the same again; a second one's word sends it to the trusted pool, and the pool's own word is the last.
             fresh.failed_by = [*fresh.failed_by, str(run.owner_id)]
-        is_calibration = run.kind == Run.Kind.CALIBRATION
-        if not is_calibration and (fresh.attempts >= rules.MAX_ATTEMPTS or len(fresh.failed_by) > 1):
+        is_blamed = len(fresh.failed_by) >= (1 if run.is_trusted_only else 2)
+        if run.kind != Run.Kind.CALIBRATION and (fresh.attempts >= rules.MAX_ATTEMPTS or is_blamed):
             fresh.lease_state = leases.LeaseState.DEAD
         fresh.save(update_fields=["failed_by", "lease_state"])
         nudges.wake(run)

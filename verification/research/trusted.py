@@ -75,7 +75,8 @@ def hand_out(
     concerns = (
         Q(candidate__claimant=user.pk)
         | Q(candidate__task__owner=user.pk)
-        | Q(run__owner=user.pk)
+        # What the pool itself has trained, it may score: nobody else could.
+        | Q(run__owner=user.pk, run__is_trusted_only=False)
         | Q(run__candidate__claimant=user.pk)
         | Q(run__task__owner=user.pk)
     )

@@ -158,6 +158,15 @@ def lease(host: Host, limit: int = 1) -> list[Run]:
     )
 
 
+def lease_one(host: Host, kind: Run.Kind) -> Run:
+    """Lease a run of one kind to a host, and leave the others to whoever comes."""
+    found = lease(host, limit=8)
+    wanted = next(run for run in found if run.kind == kind)
+    others = Run.objects.filter(pk__in=[run.pk for run in found]).exclude(pk=wanted.pk)
+    others.update(lease_state=leases.LeaseState.READY, lease_until=None, owner=None, host=None)
+    return wanted
+
+
 def leaves_of(run: Run, *, forged_from: int = 99, flavour: str = "") -> list[bytes]:
     """Return the leaves of an honest run, or of one that is forged from a checkpoint on."""
     count = Spec.from_json(run.spec).segments + 1

@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 
+from market.accounts.models import User
 from tasks import clock
 from tests import people
 from tests.verification.research import scenes
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db
 SALT = "0f" * 16
 
 
-def announce(task: ResearchTask, files: dict[str, str], claimant: people.User, *, now: datetime.datetime | None = None) -> Candidate:
+def announce(task: ResearchTask, files: dict[str, str], claimant: User, *, now: datetime.datetime | None = None) -> Candidate:
     digest = shapes.tree_digest(shapes.apply(scenes.BASE, files))
     sealed = candidates.seal_of(tree_digest=digest, salt=SALT)
     return candidates.announce(task=task, claimant=claimant, sealed_sha256=sealed, now=now or clock.now())
