@@ -125,7 +125,8 @@ class ResearchBounty(models.Model):
     tip: TipRow | None = None
     terms_hash: models.DigestOrEmpty = ""
     deadline: datetime.datetime | None = None
-    policy: models.Policy = models.Policy()
+    # Its poster's alone to see.
+    policy: models.Policy | None = None
     held: models.Held | None = None
     untrusted: ResearchWords = ResearchWords()
     created_at: datetime.datetime | None = None
