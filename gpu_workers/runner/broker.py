@@ -63,7 +63,8 @@ def tokens(path: Path, spec: Spec) -> NDArray[np.unsignedinteger]:
     kind = token_type(spec.vocabulary)
     if path.stat().st_size % kind.itemsize:
         raise WrongData(f"{path.name} ends within a token")
-    return np.memmap(path, dtype=kind, mode="r")
+    # As a plain array: the subclass makes every row dear.
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))
 
 
 class Broker:
@@ -81,6 +82,7 @@ class Broker:
         if sum(self._starts) == 0:
             raise WrongData("no training file is longer than a row")
         self._key = _key(seed)
+        self._within = np.arange(spec.sequence + 1)
         self.step = first
         self._last = spec.steps if last is None else last
         self.tokens_served = 0
@@ -94,33 +96,38 @@ class Broker:
         """
         if self.step >= self._last:
             raise BudgetSpent(f"all {self._last} steps have been served")
-        rows = np.stack([self._row(start) for start in self._drawn(self.step)]).astype(np.int64)
+        rows = self._rows(_starts(self._key, self.step, self._spec.rows, sum(self._starts)))
         if rows.max() >= self._spec.vocabulary:
             raise WrongData("a training file has a token outside the vocabulary")
         self.step += 1
         self.tokens_served += self._spec.rows * self._spec.sequence
         return rows
 
-    def _drawn(self, step: int) -> list[int]:
-        return [int(word) * sum(self._starts) >> 64 for word in _words(self._key, step, self._spec.rows)]
-
-    def _row(self, start: int) -> NDArray[np.unsignedinteger]:
-        for file, starts in zip(self._files, self._starts, strict=True):
-            if start < starts:
-                return file[start : start + self._spec.sequence + 1]
-            start -= starts
-        raise AssertionError("a start beyond the last file")
+    def _rows(self, starts: NDArray[np.uint64]) -> NDArray[np.int64]:
+        found = np.empty((self._spec.rows, self._spec.sequence + 1), np.int64)
+        before = 0
+        for file, count in zip(self._files, self._starts, strict=True):
+            here = np.flatnonzero((starts >= before) & (starts < before + count))
+            found[here] = file[(starts[here] - np.uint64(before)).astype(np.int64)[:, None] + self._within]
+            before += count
+        return found
 
 
 def meaningless_batch(*, spec: Spec, seed: int, step: int) -> NDArray[np.int64]:
     """Give a batch of evenly drawn tokens, for a look at a tree that needs no data: rows x (sequence + 1)."""
-    words = _words(_key(seed), step, spec.rows * (spec.sequence + 1))
-    return np.array([int(word) * spec.vocabulary >> 64 for word in words], np.int64).reshape(spec.rows, spec.sequence + 1)
+    drawn = _starts(_key(seed), step, spec.rows * (spec.sequence + 1), spec.vocabulary)
+    return drawn.astype(np.int64).reshape(spec.rows, spec.sequence + 1)
 
 
 def _key(seed: int) -> NDArray[np.uint64]:
     return np.frombuffer(hashlib.sha256(b"atoms.replay.batches.1" + seed.to_bytes(8, "big")).digest()[:16], "<u8")
 
 
-def _words(key: NDArray[np.uint64], step: int, count: int) -> NDArray[np.uint64]:
-    return np.random.Philox(counter=np.array([0, 0, 0, step], np.uint64), key=key).random_raw(count)
+def _starts(key: NDArray[np.uint64], step: int, count: int, below: int) -> NDArray[np.uint64]:
+    """Draw `count` numbers from 0 to `below` - 1: the upper half of each word's product with `below`."""
+    words = np.random.Philox(counter=np.array([0, 0, 0, step], np.uint64), key=key).random_raw(count)
+    # In halves of 32 bits: numpy has no product of 128.
+    high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
+    if below < 1 << 32:
+        return (high * np.uint64(below) + (low * np.uint64(below) >> np.uint64(32))) >> np.uint64(32)
+    return np.array([int(word) * below >> 64 for word in words], np.uint64)

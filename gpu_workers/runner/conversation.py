@@ -5,11 +5,11 @@ The launcher's process never imports torch and never runs the tree. Whatever com
 
 import base64
 import contextlib
+import fcntl
 import json
 import math
 import os
 import select
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ TREE_CODES = frozenset({
 LOOK_MS = 200
 MOST_ASSET_BYTES = 64 << 20
 _READ_AT_ONCE = 1 << 20
+_PIPE_BYTES = 1 << 20
 
 
 class RunFailed(Exception):
@@ -150,10 +151,12 @@ class Conversation:
         self._running = started
         self._should_stop = should_stop
         self._into, self._from = started.stdin.fileno(), started.stdout.fileno()
+        os.set_blocking(self._into, False)
         for descriptor in (self._into, self._from):
-            os.set_blocking(descriptor, False)
+            # A checkpoint then takes a few turns instead of dozens. Where the system grants less, it goes on with what there is.
+            with contextlib.suppress(PermissionError):
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._read = bytearray()
-        self.waited_s = 0.0
 
     def train(self, step: int, rows: NDArray[np.int64]) -> float | None:
         """Have one batch learnt; return the loss that the tree reports, None where it is no finite number."""
@@ -223,11 +226,8 @@ class Conversation:
 
     def _receive(self, length: int) -> bytes:
         while len(self._read) < length:
-            try:
-                chunk = os.read(self._from, min(_READ_AT_ONCE, max(length - len(self._read), 1)))
-            except BlockingIOError:
-                self._wait_for(self._from, select.POLLIN)
-                continue
+            self._wait_for(self._from, select.POLLIN)
+            chunk = os.read(self._from, _READ_AT_ONCE)
             if not chunk:
                 raise self._ended()
             self._read += chunk
@@ -238,11 +238,9 @@ class Conversation:
     def _wait_for(self, descriptor: int, event: int) -> None:
         poll = select.poll()
         poll.register(descriptor, event)
-        began = time.perf_counter()
         while not poll.poll(LOOK_MS):
             if self._should_stop():
                 raise Stopped
-        self.waited_s += time.perf_counter() - began
 
     def _ended(self) -> RunFailed:
         """Say why the sandbox has no more to say; its clock ends one that only closed its pipes."""

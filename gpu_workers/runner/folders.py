@@ -72,7 +72,7 @@ def checkpoint_path(folder: Path, index: int) -> Path:
 
 def write_journal(folder: Path, journal: Journal) -> None:
     """Write what is known, after the checkpoint it speaks of."""
-    checkpoints.write_durably(folder / JOURNAL, json.dumps(dataclasses.asdict(journal)).encode())
+    checkpoints.write_durably(folder / JOURNAL, json.dumps(vars(journal) | {"identity": vars(journal.identity)}).encode())
 
 
 def finished(folder: Path, identity: Identity) -> reports.Report | None:

@@ -42,31 +42,31 @@ class Program:
                 raise Unusable("interface_missing", f"train.py has no function {name}")
         # Again: what an import draws must not move what `build` draws, or a refactor would change the weights.
         settings.seed(seed)
-        self._trainer = _checked(self._module.build(seed, dict(budget)))
+        self.trainer = _checked(self._module.build(seed, dict(budget)))
         self._vocabulary = budget["vocabulary"]
         self._width = budget["sequence"] + 1
         self._rows = budget["rows"]
 
     def restore(self, content: bytes) -> None:
         """Put a checkpoint in."""
-        states.restore(self._trainer, content)
+        states.restore(self.trainer, content)
 
     def restore_model(self, content: bytes) -> None:
         """Put the weights of a checkpoint in, for evaluation."""
-        states.restore_model(self._trainer.model, states.unpack(content))
-        self._trainer.model.eval()
+        states.restore_model(self.trainer.model, states.unpack(content))
+        self.trainer.model.eval()
 
     def step(self, step: int, tokens: bytes) -> float | None:
         """Train on one batch; return what the tree says its loss is."""
         batch = torch.frombuffer(bytearray(tokens), dtype=torch.int64).reshape(self._rows, self._width)
-        said = self._trainer.step(batch.to(_device(self._trainer.model)), step)
+        said = self.trainer.step(batch.to(_device(self.trainer.model)), step)
         if isinstance(said, Tensor) and said.numel() == 1:
             said = said.item()
         return float(said) if isinstance(said, int | float) else None
 
     def state(self, step: int) -> bytes:
         """Write a checkpoint."""
-        return states.capture(self._trainer, step)
+        return states.capture(self.trainer, step)
 
     def logits(self, content: bytes) -> bytes:
         """Score each next token: float32, rows x length x vocabulary.
@@ -77,7 +77,7 @@ class Program:
         rows, length = frames.LOGITS_SHAPE.unpack_from(content)
         tokens = torch.frombuffer(bytearray(content[frames.LOGITS_SHAPE.size :]), dtype=torch.int64).reshape(rows, length)
         with torch.no_grad():
-            scores = _logits(self._module, self._trainer.model, tokens)
+            scores = _logits(self._module, self.trainer.model, tokens)
         expected = (rows, length, self._vocabulary)
         if not isinstance(scores, Tensor) or tuple(scores.shape) != expected or not scores.is_floating_point():
             raise Unusable("logits_malformed", f"logits must be a float tensor of shape {expected}")
