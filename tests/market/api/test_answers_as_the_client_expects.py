@@ -1,6 +1,7 @@
 """The shipped client reads what this API answers: every resource, through WSGI, without a network."""
 
 import datetime
+import json
 
 import httpx
 import pytest
@@ -8,16 +9,27 @@ import pytest
 from agents_sdk import Market, errors
 from agents_sdk.leases import LeaseClient
 from agents_sdk.worker import WorkerMarket
-from market.accounts.models import Agent
+from market.accounts.models import Agent, User
+from market.bounties.research import paying
 from market.config.wsgi import application
 from tasks import clock
 from tasks.models import Submission, WorkerProfile
 from tests import people, photographs, stories
+from tests.faults import research_calls
 from tests.market.api.caller import Caller
+from tests.market.bounties.research import scene
+from tests.verification.research import scenes
+from verification.replay import reports
+from verification.research.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def gpu_owner(db: None) -> User:
+    return people.open_user("gpu-owner")
 
 
 def over_wsgi() -> httpx.Client:
@@ -70,3 +82,43 @@ def test_raises_what_the_client_names(agent: Agent, worker: WorkerProfile) -> No
     late = WorkerMarket(api_key=people.secret_of(people.open_worker("bo")), base_url=URL, http_client=over_wsgi())
     with pytest.raises(errors.AlreadyClaimed):
         late.claim(str(bounty.task))
+
+
+def test_tells_an_owners_story(gpu_owner: User) -> None:
+    with LeaseClient(URL, research_calls.owner_key(gpu_owner)[1], http_client=over_wsgi()) as machine:
+        host = machine.register_host("garage", class_key=scenes.CLASS, sandbox_level="bwrap-cpu", facts={"cores": 8})
+        assert [found.id for found in machine.hosts()] == [host.id]
+        (item,) = machine.lease_replays(1, holder="box", class_key=scenes.CLASS, host_id=host.id).items
+        assert [machine.fetch(file.url, sha256=file.sha256) for file in item.inputs]
+        machine.keep(item.id, item.token, lease_s=60, step=40, steps=200)
+        run = Run.objects.select_related("tree").get(pk=item.id.removeprefix("rpl_"))
+        report = scenes.report_of(run)
+        assert machine.seal(item.id, item.token, reports.seal(report, scenes.SALT)).is_reveal_due
+        wanted = machine.reveal(item.id, item.token, report=json.loads(report.canonical()), salt=scenes.SALT).wanted_checkpoints
+        for index in wanted:
+            machine.upload(item.id, item.token, index, f"checkpoint {index}".encode())
+        machine.finish(item.id, item.token)
+        assert machine.replay(item.id).status == "HANDED_IN"
+        assert machine.demand(scenes.CLASS).open_runs == 0
+        scenes.work_pool()
+        paying.pay_calibrations_due(now=clock.now())
+        (page,) = machine.replays()
+        assert (page.data[0].status, page.data[0].money_status, page.data[0].untrusted.title) == (
+            "VALID",
+            "PENDING",
+            "Calibration of a new host",
+        )
+        assert str(page.totals[0].pending) == "0.05 USD"
+
+
+def test_tells_the_trusted_pools_story(gpu_owner: User, agent: Agent) -> None:
+    bounty = research_calls.bounty(agent)
+    candidate = scene.submit(bounty, scene.open_maker(), now=clock.now())
+    scenes.advance(candidate)
+    with LeaseClient(URL, research_calls.owner_key(gpu_owner, is_trusted=True)[1], http_client=over_wsgi()) as machine:
+        (item,) = machine.lease_trusted(4, holder="pool").items
+        assert (item.kind, {file.role for file in item.inputs}) == ("smoke", {"tree", "train:text.bin"})
+        assert [machine.fetch(file.url, sha256=file.sha256) for file in item.inputs]
+        machine.heartbeat(item.id, item.token)
+        machine.hand_in(item.id, item.token, {"is_passed": True, "codes": []})
+    assert scenes.advance(candidate).status == "WAITING"
