@@ -15,6 +15,7 @@ from django.db import transaction
 from redis import Redis
 
 from tests.verification import scenes
+from tests.verification.research import scenes as research_scenes
 from verification import dispatch
 
 
@@ -44,6 +45,27 @@ def test_rings_for_a_new_case_and_for_its_run(broker: Redis) -> None:
     assert ("verification.advance", {"submission_id": str(submission.pk)}) in bells(broker, "default")
     scenes.advance(submission)
     assert bells(broker, "gpu", gpu) == [("gpu.work_vision", {})]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rings_for_a_candidate_its_smoke_run_and_its_replays(broker: Redis) -> None:
+    gpu = str(settings.GPU_BROKER_TRANSPORT_OPTIONS["global_keyprefix"])
+    research_scenes.open_host()
+    candidate = research_scenes.submit(research_scenes.post())
+    for queue, prefix in (("default", ""), ("gpu", gpu)):
+        bells(broker, queue, prefix)
+    dispatch.nudge_research()
+    assert bells(broker, "default") == [("research.advance", {})]
+    research_scenes.advance(candidate)
+    assert bells(broker, "gpu", gpu) == [("gpu.work_replay", {})]
+    research_scenes.work_pool()
+    bells(broker, "gpu", gpu)
+    research_scenes.advance(candidate)
+    # For each side of the first pair.
+    assert bells(broker, "gpu", gpu) == [("gpu.work_replay", {})] * 2
+    bells(broker, "money")
+    dispatch.nudge_research_verdicts()
+    assert bells(broker, "money") == [("bounties.sweep_research", {})]
 
 
 @pytest.mark.django_db(transaction=True)
