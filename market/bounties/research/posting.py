@@ -15,6 +15,7 @@ from market.bounties.research.models import ResearchBounty
 from market.common import retrying
 from market.policy import decisions, screening
 from tasks import text
+from tasks.kinds import training_replay
 from verification.replay import policy
 from verification.replay import spec as specs
 from verification.research import posting as task_posting
@@ -139,7 +140,9 @@ def _draft(
         spec = specs.Spec.from_json(spec_json)
         price = pricing.price(offer=offer, spec=spec, mode=agent.mode)
     except specs.MalformedSpec as error:
-        raise BadTerms([FieldError(f"spec.{error.param}", str(error))]) from error
+        # Judging names the first wrong field, this all of them.
+        wrong = training_replay.errors_of(spec_json) or [training_replay.FieldError(error.param, str(error))]
+        raise BadTerms([FieldError(f"spec.{path}".removesuffix("."), message) for path, message in wrong]) from error
     except BadOffer as error:
         raise BadTerms([FieldError(error.param, str(error))]) from error
     return _Draft(title, description, spec, price, screen(title, description))

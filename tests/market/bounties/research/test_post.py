@@ -64,7 +64,7 @@ def test_is_blocked_with_codes_where_policy_forbids_its_words(agent: Agent, now:
         ({"title": "Train\u202e it"}, "title"),
         ({"description": "x" * 4001}, "description"),
         ({"closes_at": datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)}, "deadline"),
-        ({"spec_json": {"version": 1}}, "spec.spec"),
+        ({"spec_json": {"version": 1}}, "spec"),
         ({"offer": scene.offer("36.99")}, "budget"),
         ({"offer": scene.offer(bond=scene.usd("0.49"))}, "bond"),
         ({"offer": scene.offer(challenge_stake=scene.usd("10.01"))}, "challenge_stake"),
@@ -76,7 +76,14 @@ def test_is_blocked_with_codes_where_policy_forbids_its_words(agent: Agent, now:
 def test_refuses_what_is_out_of_its_limits(agent: Agent, now: datetime.datetime, changes: dict[str, object], param: str) -> None:
     with pytest.raises(bounty_posting.BadTerms) as refused:
         quote(agent, now, **changes)
-    assert [error.param.split(".")[0] for error in refused.value.errors] == [param.split(".")[0]]
+    assert {error.param.split(".")[0] for error in refused.value.errors} == {param.split(".")[0]}
+
+
+def test_names_every_wrong_field_of_a_spec(agent: Agent, now: datetime.datetime) -> None:
+    spec = scene.spec_json(agent.owner, steps=0, hardware=["?"])
+    with pytest.raises(bounty_posting.BadTerms) as refused:
+        quote(agent, now, spec_json=spec)
+    assert {error.param for error in refused.value.errors} == {"spec.steps", "spec.hardware[0]"}
 
 
 def test_refuses_a_suspended_agent_and_a_foreign_key(agent: Agent, now: datetime.datetime) -> None:
