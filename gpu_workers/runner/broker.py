@@ -88,7 +88,7 @@ class Broker:
         self.tokens_served = 0
 
     def batch(self) -> NDArray[np.int64]:
-        """Give the next batch: rows x (sequence + 1) tokens.
+        """Give the next batch: rows x (sequence + 1) tokens; for a script ("autoresearch/1") with the rows of the one after it.
 
         Raises:
             BudgetSpent: the last one has been served.
@@ -96,11 +96,16 @@ class Broker:
         """
         if self.step >= self._last:
             raise BudgetSpent(f"all {self._last} steps have been served")
-        rows = self._rows(_starts(self._key, self.step, self._spec.rows, sum(self._starts)))
-        if rows.max() >= self._spec.vocabulary:
-            raise WrongData("a training file has a token outside the vocabulary")
+        rows = self._batch_of(self.step)
         self.step += 1
         self.tokens_served += self._spec.rows * self._spec.sequence
+        # A script's loader fetches ahead. After the last batch there is none: it gets the last again, and trains on nothing more.
+        return rows if self._spec.interface == "trainer/1" else np.concatenate([rows, self._batch_of(min(self.step, self._spec.steps - 1))])
+
+    def _batch_of(self, step: int) -> NDArray[np.int64]:
+        rows = self._rows(_starts(self._key, step, self._spec.rows, sum(self._starts)))
+        if rows.max() >= self._spec.vocabulary:
+            raise WrongData("a training file has a token outside the vocabulary")
         return rows
 
     def _rows(self, starts: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from verification.replay.spec import Spec
 
 MOST_HEADER_BYTES = 4 << 20
 MOST_TENSORS = 20_000
-_NAME = re.compile(r"(model|optimizer\.\d{1,3}|rng)\.[ -~]{1,250}")
+_NAME = re.compile(r"(model|optimizer\.\d{1,3}|rng|script)\.[ -~]{1,250}")
 
 
 class BadCheckpoint(Exception):
@@ -125,6 +125,6 @@ def _check_names(tensors: Sequence[Tensor]) -> None:
         raise BadCheckpoint("state_malformed", f"more than {MOST_TENSORS} tensors")
     for one in tensors:
         if not _NAME.fullmatch(one.name):
-            raise BadCheckpoint("state_unknown_name", "a tensor is named neither model., optimizer.<number>. nor rng.")
+            raise BadCheckpoint("state_unknown_name", "a tensor is named neither model., optimizer.<number>., rng. nor script.")
     if not model_tensors(tensors):
         raise BadCheckpoint("state_malformed", "the model has no tensors")

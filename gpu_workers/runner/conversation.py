@@ -35,6 +35,7 @@ TREE_CODES = frozenset({
     "trainer_malformed",
     "logits_malformed",
     "state_unsaveable",
+    "state_between_steps",
     "memory",
     "exited",
     "raised",
@@ -49,8 +50,8 @@ _PIPE_BYTES = 1 << 20
 class RunFailed(Exception):
     """The tree's run can't be finished; `code` is a published word, `detail` may be the stranger's and is for people's eyes alone.
 
-    Codes: `interface_missing`, `trainer_malformed`, `logits_malformed`, `state_unsaveable`, `raised`, `exited`, `memory`,
-    `wall_clock`, `cpu`, `output`, `protocol` (it answered out of turn or nonsense), and those of `checkpoints.BadCheckpoint`.
+    Codes: `interface_missing`, `trainer_malformed`, `logits_malformed`, `state_unsaveable`, `state_between_steps`, `raised`, `exited`,
+    `memory`, `wall_clock`, `cpu`, `output`, `protocol` (it answered out of turn or nonsense), and those of `checkpoints.BadCheckpoint`.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -134,6 +135,7 @@ def opened(
         conversation = Conversation(started, should_stop=should_stop)
         setup = {
             "interface": spec.interface,
+            "precision": spec.precision,
             "files": dict(files),
             "assets": _assets(spec, data),
             "seed": seed,
@@ -159,7 +161,10 @@ class Conversation:
         self._read = bytearray()
 
     def train(self, step: int, rows: NDArray[np.int64]) -> float | None:
-        """Have one batch learnt; return the loss that the tree reports, None where it is no finite number."""
+        """Have one batch learnt; return the loss that the tree reports, None where it is no finite number.
+
+        For the interface "autoresearch/1", `rows` holds the batch of the step after this one as well.
+        """
         # Between steps, so that a state that was asked for is still written.
         if self._should_stop():
             raise Stopped

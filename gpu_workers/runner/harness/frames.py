@@ -13,7 +13,7 @@ HEADER = struct.Struct("<cQ")
 SETUP = b"S"  # JSON: interface, files, seed, budget, threads ...
 RESTORE = b"R"  # a checkpoint
 WEIGHTS = b"W"  # a checkpoint of which only the "model." tensors are put in, for evaluation
-STEP = b"B"  # number of the step from 0 (8 bytes), then one batch of rows x (sequence + 1) tokens, int64
+STEP = b"B"  # number of the step from 0 (8 bytes), then one batch (autoresearch/1: two) of rows x (sequence + 1) tokens, int64
 STATE = b"C"  # steps done (8 bytes); the answer is a checkpoint
 LOGITS = b"L"  # rows and length (4 bytes each), then the tokens, int64; the answer is float32
 

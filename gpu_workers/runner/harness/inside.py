@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Protocol
 
-from . import frames, settings, states, trainers
+from . import frames, scripts, settings, states, trainers
 
 TREE = Path("/tmp/tree")  # noqa: S108  the sandbox's own, private and empty
 ASSETS = Path("/tmp/assets")  # noqa: S108
@@ -94,7 +94,10 @@ def _program(setup: dict[str, object]) -> Program:
     budget = setup["budget"]
     if not isinstance(budget, dict):
         raise TypeError("setup of an unknown shape")
-    return trainers.Program(int(str(setup["seed"])), budget)
+    seed = int(str(setup["seed"]))
+    if setup["interface"] == "autoresearch/1":
+        return scripts.Program(seed, budget, TREE, is_bf16=setup["precision"] == "bf16")
+    return trainers.Program(seed, budget)
 
 
 def told(failure: BaseException) -> dict[str, object]:

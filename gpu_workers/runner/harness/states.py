@@ -6,6 +6,7 @@ are compared exactly; its tensors keep their own names.
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -41,8 +42,8 @@ class Trainer(Protocol):
     optimizers: list[torch.optim.Optimizer]
 
 
-def capture(trainer: Trainer, step: int) -> bytes:
-    """Write the state after `step` steps as one safetensors file.
+def capture(trainer: Trainer, step: int, more: Mapping[str, Tensor] | None = None) -> bytes:
+    """Write the state after `step` steps, and `more` that belongs to it, as one safetensors file.
 
     Raises:
         Unsaveable: a tensor type or a value that can't be written.
@@ -55,6 +56,7 @@ def capture(trainer: Trainer, step: int) -> bytes:
     for index, optimizer in enumerate(trainer.optimizers):
         tensors.update(_optimizer_tensors(optimizer, f"optimizer.{index}"))
     tensors.update(_generator_tensors())
+    tensors.update(more or {})
     return packing.pack([_raw(name, value) for name, value in tensors.items()], {"step": str(step)})
 
 

@@ -1,8 +1,9 @@
 """Interface "trainer/1": a tree whose `train.py` has `build(seed, budget)` and `logits(model, tokens)`."""
 
+import functools
 import importlib
 import inspect
-from types import ModuleType
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch
@@ -59,7 +60,7 @@ class Program:
     def step(self, step: int, tokens: bytes) -> float | None:
         """Train on one batch; return what the tree says its loss is."""
         batch = torch.frombuffer(bytearray(tokens), dtype=torch.int64).reshape(self._rows, self._width)
-        said = self.trainer.step(batch.to(_device(self.trainer.model)), step)
+        said = self.trainer.step(batch.to(device_of(self.trainer.model)), step)
         if isinstance(said, Tensor) and said.numel() == 1:
             said = said.item()
         return float(said) if isinstance(said, int | float) else None
@@ -74,21 +75,29 @@ class Program:
         Raises:
             Unusable: `logits_malformed`.
         """
-        rows, length = frames.LOGITS_SHAPE.unpack_from(content)
-        tokens = torch.frombuffer(bytearray(content[frames.LOGITS_SHAPE.size :]), dtype=torch.int64).reshape(rows, length)
         with torch.no_grad():
-            scores = _logits(self._module, self.trainer.model, tokens)
-        expected = (rows, length, self._vocabulary)
-        if not isinstance(scores, Tensor) or tuple(scores.shape) != expected or not scores.is_floating_point():
-            raise Unusable("logits_malformed", f"logits must be a float tensor of shape {expected}")
-        return scores.detach().float().cpu().contiguous().numpy().tobytes()
+            return logits_of(
+                functools.partial(self._module.logits, self.trainer.model), content, self._vocabulary, device_of(self.trainer.model)
+            )
 
 
-def _logits(module: ModuleType, model: nn.Module, tokens: Tensor) -> object:
-    return module.logits(model, tokens.to(_device(model)))
+def logits_of(function: Callable[[Tensor], object], content: bytes, vocabulary: int, device: torch.device) -> bytes:
+    """Score each next token by a stranger's function: float32, rows x length x vocabulary.
+
+    Raises:
+        Unusable: `logits_malformed`.
+    """
+    rows, length = frames.LOGITS_SHAPE.unpack_from(content)
+    tokens = torch.frombuffer(bytearray(content[frames.LOGITS_SHAPE.size :]), dtype=torch.int64).reshape(rows, length)
+    scores = function(tokens.to(device))
+    expected = (rows, length, vocabulary)
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != expected or not scores.is_floating_point():
+        raise Unusable("logits_malformed", f"logits must be a float tensor of shape {expected}")
+    return scores.detach().float().cpu().contiguous().numpy().tobytes()
 
 
-def _device(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
+    """Give where a model's weights are."""
     for parameter in model.parameters():
         return parameter.device
     return torch.device("cpu")

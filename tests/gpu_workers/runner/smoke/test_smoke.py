@@ -58,6 +58,18 @@ def test_refuses_with_a_code_to_act_on(small_run: Trained, tree: Mapping[str, st
     assert all(one.detail for one in result.refusals)
 
 
+def test_refuses_a_seed_of_the_tree_s_own(small_run: Trained) -> None:
+    (refusal,) = looked_at(small_run, small.files(BUILD, "    torch.manual_seed(42)\n    return Trainer(budget)\n")).refusals
+    assert refusal.code == "seed_ignored"
+
+
+def test_passes_tables_that_no_seed_changes(small_run: Trained) -> None:
+    tree = small.files(
+        BUILD, "    one = Trainer(budget)\n    one.model.register_buffer('waves', torch.arange(300.0).sin())\n    return one\n"
+    )
+    assert looked_at(small_run, tree).is_passed
+
+
 def test_names_the_tensors_that_differ(small_run: Trained) -> None:
     tree = small.files(STEP, "        self.count = getattr(self, 'count', 0) + 1\n        self.model.head.bias.data.add_(self.count)\n")
     (refusal,) = looked_at(small_run, tree).refusals

@@ -1,6 +1,5 @@
 """The byte-level workload."""
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
