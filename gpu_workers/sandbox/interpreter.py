@@ -64,6 +64,9 @@ def layout(packages: tuple[str, ...]) -> Layout:
         environment["LD_LIBRARY_PATH"] = f"{HOME}/{sys.platlibdir}"
         if (prefix / standard / "site-packages").is_dir():
             hidden = (f"{HOME}/{standard}/site-packages",)
+    if (prefix / standard / "pydoc_data").is_dir():
+        # Nothing computes with it, and the byte workload is scored on text made of it.
+        hidden = (*hidden, f"{HOME}/{standard}/pydoc_data")
     for name, path in sorted(_package_paths(packages).items()):
         binds[f"{SITE_PACKAGES}/{name}"] = path
     links = {PYTHON: f"{HOME}/bin/{VERSION}"}

@@ -42,7 +42,7 @@ def test_a_thief_finds_what_is_there(at: scene.Scene) -> None:
     text = cheating.CANDIDATES["seeks the scored text"].replace(cheating.MARK, mark.hex())
     seek, indent = "for path in files_of_the_machine():", " " * 12
     assert indent + seek in text
-    text = text.replace(seek, f"open('/tmp/lies-open', 'wb').write(mark)\n{indent}{seek}")
+    text = text.replace(seek, f"open('/tmp/lies-open', 'wb').write(mark * 1000)\n{indent}{seek}")
     judged = at.judge(text)
     assert judged.refused_by in ("smoke:raised", "run:raised")
 
