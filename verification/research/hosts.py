@@ -103,6 +103,11 @@ def note_invalid(*, run: Run) -> None:
     host.filter(invalid_count__gte=rules.SUSPENDED_AFTER_INVALID).update(is_suspended=True)
 
 
+def note_deserted(*, run: Run) -> None:
+    """Note that an owner left a sealed run: the host is new again, because leaving must not spare it the audit it would have failed."""
+    Host.objects.filter(runs=run).update(valid_count=0)
+
+
 def _calibrate(host: Host, mine: QuerySet[Host], now: datetime.datetime) -> None:
     # One that was cancelled is asked anew: the machine may have been switched off.
     asked = Run.objects.filter(kind=Run.Kind.CALIBRATION).exclude(stage=Run.Stage.CANCELLED)

@@ -10,7 +10,7 @@ from tasks import leases
 from verification import dispatch
 from verification.replay import policy, sequential
 from verification.replay.spec import Spec
-from verification.research import agreement, demand, reasons, rules, runs, seeding
+from verification.research import agreement, demand, reasons, rounds, rules, runs, seeding
 from verification.research.models import Candidate, Run
 
 _Stage = Run.Stage
@@ -103,11 +103,17 @@ def _settle(asked: QuerySet[Run], now: datetime.datetime) -> _Found:
     tried = [run for run in found if run.reason_code != reasons.NOT_NEEDED]
     return _Found(
         valid=[run for run in found if run.stage == _Stage.VALID],
-        living=[run for run in found if run.stage not in runs.ENDED and run not in dead],
+        living=[run for run in found if run.stage not in runs.ENDED and run not in dead and not _is_slow(run, now)],
         next_replica=max((run.replica for run in found), default=-1) + 1,
         is_for_pool=len(tried) >= rules.MAX_REPLICAS or bool(unfinished),
         pool_failure=next((_pool_failure(run) for run in unfinished if run.is_trusted_only), ""),
     )
+
+
+def _is_slow(run: Run, now: datetime.datetime) -> bool:
+    """Tell whether a sealed run could have been revealed long ago; else one owner could hold up every verdict for a day."""
+    was_sealed = run.sealed_at is not None and run.sealed_at <= now - rules.REVEAL_PATIENCE
+    return was_sealed and run.stage in (_Stage.SEALED, _Stage.REVEALED) and rounds.is_reveal_due(run)
 
 
 def _pool_failure(run: Run) -> str:

@@ -33,6 +33,8 @@ MAX_REPLICAS = 6
 # From the seal on an owner may be away for so long; then the run is asked of another one.
 SEALED_LEASE_S = 24 * 3600
 REVEAL_RETRY_S = 30.0
+# A sealed run that could be revealed and is not keeps its lease, but others wait for it no longer than this: another owner is asked too.
+REVEAL_PATIENCE = datetime.timedelta(hours=4)
 MAX_CHECKPOINT_BYTES = 64 * 1024 * 1024
 TRUSTED_ATTEMPTS = 4
 # A class has hosts that were seen within this time.

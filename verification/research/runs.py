@@ -273,7 +273,8 @@ def fail(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, reason: str, steps
     # A stranger's bytes: what is not a plain code does not reach a row or a log.
     code = _REASON.sub("_", reason.lower())[:40]
     if run.stage in (_Stage.SEALED, _Stage.REVEALED) and run.token == token:
-        cancel(run=run, reason_code=reasons.GAVE_UP, now=now)
+        if cancel(run=run, reason_code=reasons.GAVE_UP, now=now):
+            hosts.note_deserted(run=run)
         return code
     with transaction.atomic():
         mine = Run.objects.filter(leased_by_key=key_id, stage=_Stage.OPEN)
@@ -331,6 +332,7 @@ def _end_vanished(run: Run, now: datetime.datetime) -> int:
         stage=_Stage.CANCELLED, reason_code=reasons.VANISHED, judged_at=now, lease_state=leases.LeaseState.DONE, lease_until=None
     )
     if moved:
+        hosts.note_deserted(run=run)
         nudges.wake(run)
     return moved
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 def two_of_a_round() -> tuple[Run, Run]:
     """Return both replicas of one baseline, leased to two owners."""
-    machines = [scenes.open_host(valid_count=0) for _ in range(2)]
+    machines = [scenes.open_host(valid_count=9) for _ in range(2)]
     scenes.begin(scenes.post())
     found = [run for machine in machines for run in scenes.lease(machine, limit=8)]
     [first, second] = [run for run in found if run.kind == Run.Kind.BASELINE]
@@ -206,6 +206,25 @@ def test_is_asked_of_another_owner_when_its_own_vanishes_with_the_seal() -> None
     assert [run.pk for run in scenes.lease(scenes.open_host())] == [again.pk]
 
 
+def test_holds_nobody_up_who_waits_for_it_to_be_revealed() -> None:
+    first, second = two_of_a_round()
+    scenes.seal(first)
+    now = clock.now()
+    candidate, others = Candidate.objects.get(), Run.objects.filter(kind=Run.Kind.BASELINE, replica__gt=1)
+    Run.objects.filter(pk=first.pk).update(sealed_at=now - rules.REVEAL_PATIENCE)
+    scenes.advance(candidate, now=now)
+    assert not others.exists(), "it may not be revealed yet"
+    scenes.train(second)
+    scenes.advance(candidate, now=now - datetime.timedelta(microseconds=1))
+    assert not others.exists()
+    scenes.advance(candidate, now=now)
+    scenes.advance(candidate, now=now)
+    assert [run.stage for run in others] == [Run.Stage.OPEN]
+    assert Run.objects.get(pk=first.pk).stage == Run.Stage.SEALED
+    scenes.reveal(first)
+    assert scenes.hand_in(first).stage == Run.Stage.HANDED_IN, "it is taken and paid when it comes"
+
+
 def test_is_asked_anew_when_its_owner_gives_up_after_the_seal() -> None:
     first, second = two_of_a_round()
     scenes.seal(first)
@@ -213,6 +232,7 @@ def test_is_asked_anew_when_its_owner_gives_up_after_the_seal() -> None:
     with pytest.raises(leases.StaleLease):
         scenes.seal(first)
     assert Run.objects.get(pk=first.pk).reason_code == reasons.GAVE_UP
+    assert Host.objects.get(runs=first).valid_count == 0
     scenes.train(second)
     scenes.advance(Candidate.objects.get())
     assert Run.objects.filter(kind=Run.Kind.BASELINE, replica=2, stage=Run.Stage.OPEN).exists()
