@@ -83,7 +83,6 @@ class _Stage:
             "candidate_id": str(research_calls.accepted(bounty)),
             "idea_id": str(research_calls.queued_idea(bounty)),
             "replay_id": str(replay),
-            "name": research_calls.DATA_NAME,
         }
         self._schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
         self._schema.app = application

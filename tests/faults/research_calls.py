@@ -186,7 +186,9 @@ def _withdraw(agent: Agent) -> Made:
     now = clock.now()
     wanted, host = bounty(agent), scene.open_host()
     candidate = scene.submit(wanted, scene.open_maker(), now=now)
-    scene.valid_run(candidate, host, now=now)
+    run = scene.valid_run(candidate, host, now=now)
+    # Whole, as others read it: what it took is part of a class's demand.
+    Run.objects.filter(pk=run.pk).update(report=scenes.report_of(run).to_json())
     scene.decide(candidate, Candidate.Status.REJECTED, now=now)
     paying.pay_runs_due(now=now)
     settlement.apply_due(now=now)
