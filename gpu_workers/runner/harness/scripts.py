@@ -21,6 +21,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from . import settings, shims, states, trainers
 
@@ -61,7 +62,7 @@ class Program:
         settings.seed(seed)
         _patch_torch(seed)
         nn.modules.module.register_module_forward_pre_hook(self._before_forward)
-        torch.optim.optimizer.register_optimizer_step_post_hook(self._after_step)
+        register_optimizer_step_post_hook(self._after_step)
         code = compile((folder / SCRIPT).read_text("utf-8"), SCRIPT, "exec")
         threading.stack_size(STACK_BYTES)
         self._thread = threading.Thread(target=self._run, args=(code,), name="script", daemon=True)
@@ -208,6 +209,9 @@ class Program:
         states.restore(self, content)
         tensors = states.unpack(content)
         words = json.loads(tensors[WORDS].numpy().tobytes())
+        if words["rows"] == 0:
+            # Taken before the script fetched its first rows; it has come further by itself since.
+            return
         self._clock, self._rate, *values = tensors[NUMBERS].tolist()
         self._is_rate_known = words["is_rate_known"]
         self._space.update(words["globals"])
