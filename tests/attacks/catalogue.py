@@ -14,7 +14,7 @@ import psutil
 from gpu_workers.runner import broker, checkpoints, conversation
 from tests.attacks import cheating, edits, scene
 from tests.attacks.scene import Scene
-from verification.replay import digests, reports, sequential
+from verification.replay import digests, reports
 from verification.replay.digests import Tensor
 from verification.replay.policy import AlphaBudget
 from verification.replay.reports import Report
@@ -105,18 +105,6 @@ def _afterwards(at: Scene) -> str:
     at.train(cheating.CANDIDATES["works afterwards"])
     left = {process.pid for process in psutil.Process().children(recursive=True)} - before
     return "everything inside ends" if not left else f"{len(left)} processes still run"
-
-
-def _picked_seed(at: Scene) -> str:
-    text = cheating.CANDIDATES["ignores the seed"]
-    test = sequential.Sequential(min_effect=scene.WORTH_PAYING, unpaired_sd=0.1, paired_sd=0.05, max_pairs=2)
-    for seed in (101, 102):
-        tip, own = (at.judge(each, seed=seed).score for each in (edits.BASE, text))
-        if own is None or tip is None:
-            return "it was not scored"
-        if test.decision == "CONTINUE":
-            test = test.after(sequential.Pair(tip.holdout, own.holdout))
-    return "sequential test" if test.decision != "ACCEPT" else "it was accepted"
 
 
 def _orders(at: Scene) -> str:
@@ -273,7 +261,7 @@ def attacks() -> tuple[Attack, ...]:
         Attack("A9", "trains longer than its budget", "wall clock", _overtime),
         Attack("A9", "asks the broker for more batches", "batches from outside", _more_batches),
         Attack("A10", "leaves a process to work afterwards", "everything inside ends", _afterwards),
-        Attack("A11", "picks a seed", "sequential test", _picked_seed),
+        Attack("A11", "picks a seed", "smoke:seed_ignored", _refused("ignores the seed")),
         Attack("A12", "stops by the scored text", "nothing to be found", _finds_nothing(cheating.CANDIDATES["stops by the scored text"])),
         Attack("A13", "hides parameters in a buffer", "smoke:too_many_parameters", _refused("hides parameters")),
         Attack("A14", "smuggles trained weights in", "gate:opaque_text", _refused("smuggles weights")),
