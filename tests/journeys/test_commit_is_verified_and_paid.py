@@ -84,7 +84,7 @@ def test_honest_gain_is_paid_and_cheats_pay(research_stage: stages.Stage) -> Non
         null = _submit(claimant, bounty.id, tip.replace(HONEST, "LEARNING_RATE = 1.0001e-3"))
         assert (null.status, null.reason_code) == ("REJECTED", "no_gain")
         seed_picker = _submit(claimant, bounty.id, cheating.CANDIDATES["ignores the seed"].replace(RATE, HONEST))
-        assert (seed_picker.status, seed_picker.reason_code) == ("REJECTED", "no_gain")
+        assert (seed_picker.status, seed_picker.reason_code) == ("REJECTED", "smoke_failed")
         for refused in (null, seed_picker):
             assert refused.bond is not None
             assert refused.bond.status == "LOST"
