@@ -35,6 +35,8 @@ def score_of(run: Run) -> scoring.Score:
     return scoring.Score(public=value, holdout=value, parameter_count=100_000, probes=scenes.probes())
 
 
+# Not in one transaction: its claimant trains for a while, and PostgreSQL ends one that idles for a minute.
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("real_market")
 def test_the_page_runs_from_top_to_bottom(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
