@@ -145,7 +145,8 @@ class _Look:
             return ()
         detail = (
             f"{len(wrong)} tensors differ between a straight run and one that was saved and went on, first {', '.join(wrong[:3])}: "
-            "keep all that training remembers in the model, the optimizers and the seeded generators, and use no clock"
+            "keep all that training remembers in the model, the optimizers and the seeded generators, zero every gradient in each step, "
+            "and use no clock"
         )
         return (Refusal("split_run_differs", detail),)
 

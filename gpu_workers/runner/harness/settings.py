@@ -25,7 +25,7 @@ def _spare_the_compiler() -> None:
 
     torch marks these methods as not to be compiled when they are first called; this is the mark it would set.
     """
-    for name in ("add_param_group", "state_dict", "load_state_dict"):
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         plain = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
         if plain is not None:
             setattr(plain, "__dynamo_disable", plain)

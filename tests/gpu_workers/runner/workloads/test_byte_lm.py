@@ -38,7 +38,7 @@ def test_states_its_terms(tmp_path: Path) -> None:
     assert Spec.from_json(spec.to_json()) == spec
     assert spec.base_tree == trees.tree_digest(workload.base_files())
     assert spec.segments == 10
-    edited = workload.base_files()["train.py"].replace("LEARNING_RATE = 3e-3", "LEARNING_RATE = 4e-3")
+    edited = workload.base_files()["train.py"].replace("LEARNING_RATE = 1e-3", "LEARNING_RATE = 2e-3")
     assert gate.refusals(spec, workload.base_files(), {"train.py": edited}) == []
 
 

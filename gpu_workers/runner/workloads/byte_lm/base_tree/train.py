@@ -16,7 +16,7 @@ from torch.nn import functional
 LAYERS = 2
 WIDTH = 64
 HEADS = 4
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 1e-3
 WARM_UP_STEPS = 10
 WEIGHT_DECAY = 0.1
 BETAS = (0.9, 0.95)
