@@ -274,7 +274,7 @@ def attacks() -> tuple[Attack, ...]:
         Attack("A20", "hands in a file with an endless header", "audit:checkpoint_malformed", _huge_header),
         Attack("A21", "gives orders to the judge", "typed fields", _orders),
         Attack("A22", "invents a report", "audit:checkpoint_not_committed", _invented),
-        Attack("A22", "trains with another learning rate", "audit:differs", _other_run(edits.BASE.replace("= 3e-3", "= 3.03e-3"))),
+        Attack("A22", "trains with another learning rate", "audit:differs", _other_run(edits.BASE.replace("= 1e-3", "= 1.01e-3"))),
         Attack("A22", "trains with another seed", "audit:differs", _other_run(edits.BASE, seed=scene.SEED + 1)),
         Attack("A22", "leaves the last segment out", "audit:differs", _stopped_early),
         Attack("A22", "puts another run's weights at the end", "audit:differs", _teleported),

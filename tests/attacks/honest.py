@@ -79,6 +79,8 @@ _ORTHOGONAL = '''class Orthogonal(torch.optim.Optimizer):
 
 class Trainer:'''
 
+_BOTH_STEPPED = "        self.optimizers[1].step()\n        self.optimizers[1].zero_grad()\n"
+
 _TWO_OPTIMIZERS = """[
             torch.optim.AdamW([self.model.token.weight, self.model.position.weight, self.model.head.weight], lr=LEARNING_RATE, betas=BETAS),
             Orthogonal([p for p in self.model.blocks.parameters() if p.dim() == 2], lr=LEARNING_RATE * 5),
@@ -113,8 +115,8 @@ class Attention(nn.Module):'''),
 
 # The text of train.py by the candidate's name.
 CANDIDATES: dict[str, str] = {
-    "higher learning rate": edits.edited(("LEARNING_RATE = 3e-3", "LEARNING_RATE = 4e-3")),
-    "lower learning rate": edits.edited(("LEARNING_RATE = 3e-3", "LEARNING_RATE = 2e-3")),
+    "higher learning rate": edits.edited(("LEARNING_RATE = 1e-3", "LEARNING_RATE = 2e-3")),
+    "lower learning rate": edits.edited(("LEARNING_RATE = 1e-3", "LEARNING_RATE = 7e-4")),
     "longer warm-up": edits.edited(("WARM_UP_STEPS = 10", "WARM_UP_STEPS = 30")),
     "no weight decay": edits.edited(("WEIGHT_DECAY = 0.1", "WEIGHT_DECAY = 0.0")),
     "longer memory of the second moment": edits.edited(("BETAS = (0.9, 0.95)", "BETAS = (0.9, 0.99)")),
@@ -149,9 +151,9 @@ CANDIDATES: dict[str, str] = {
         (_OPTIMIZER, "[torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True)]")
     ),
     "Lion": edits.edited((_OPTIMIZER, "[Lion(self.model.parameters(), lr=LEARNING_RATE)]"), ("class Trainer:", _LION),
-                         ("LEARNING_RATE = 3e-3", "LEARNING_RATE = 5e-4")),
+                         ("LEARNING_RATE = 1e-3", "LEARNING_RATE = 3e-4")),
     "two optimizers, one orthogonal": edits.edited(
-        (_OPTIMIZER, _TWO_OPTIMIZERS), ("class Trainer:", _ORTHOGONAL), (_STEPPED, _STEPPED + "        self.optimizers[1].step()\n")
+        (_OPTIMIZER, _TWO_OPTIMIZERS), ("class Trainer:", _ORTHOGONAL), (_STEPPED, _STEPPED + _BOTH_STEPPED)
     ),
     "averaged head": edits.edited(*_AVERAGED),
     "dropout": edits.edited(

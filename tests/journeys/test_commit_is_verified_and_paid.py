@@ -17,7 +17,7 @@ from tests.market.config.supervisor import starting
 
 # A base that learns too slowly, so that an honest improvement is far larger than the noise after 40 steps: measured with 3 seeds,
 # twice the rate gains 0.99 bits per byte (sd of the pairs 0.01), a null edit 0.0001, a fixed seed 0.07 (sd 0.06).
-RATE = "LEARNING_RATE = 3e-3"
+RATE = "LEARNING_RATE = 1e-3"
 SLOW = "LEARNING_RATE = 5e-4"
 HONEST = "LEARNING_RATE = 1e-3"
 WITHIN = "20m"
