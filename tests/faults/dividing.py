@@ -69,7 +69,7 @@ def _copies(many: int) -> Iterator[list[str]]:
 def _end_other_sessions() -> None:
     """End what is left of dead processes and threads: a database in use can't be copied, and the living here have no other session."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid, %s) FROM unnest(%s) AS pid", [_PATIENCE_MS, list(forking.sessions())])
+        cursor.execute("SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::integer[]) AS pid", [_PATIENCE_MS, list(forking.sessions())])
 
 
 class _Crew(Generic[Unit, Result]):

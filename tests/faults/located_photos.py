@@ -210,6 +210,14 @@ def addresses(scene: Scene, submission: "Submission") -> list[str]:
         "delivery_id": "dlv_0",
         "run_id": "run_0",
         "token": "x",
+        # Research has no photographs and no places.
+        "research_id": "rsb_0",
+        "bounty": "rsb_0",
+        "candidate_id": "cnd_0",
+        "candidate": "cnd_0",
+        "idea_id": "ide_0",
+        "replay_id": "rpl_0",
+        "name": "x",
     }
     found = [_fill(route, known) for route in _routes(get_resolver().url_patterns) if "admin" not in route]
     for model in admin.site._registry:
