@@ -29,6 +29,8 @@ SECOND_CLASS = KEY.text.replace("AVX2", "AVX512")
 BASE = {"train.py": "SCORE = 1.50\n\n\n\nWIDTH = 64\n\n\n\nDEPTH = 2\n", "README.md": "A model of bytes.\n"}
 BOTH = ("test", "live")
 DATA = (("text.bin", "train"), ("seen.bin", "validation"), ("secret.bin", "holdout"))
+# A record so long that no audit is drawn by chance, which would make one test in fifty another one.
+TRUSTED = 10**9
 _numbers = itertools.count(1)
 _SCORE = re.compile(r"SCORE = ([0-9.]+)")
 
@@ -127,7 +129,7 @@ def submit(
 
 
 def open_host(
-    owner: User | None = None, *, class_text: str = CLASS, valid_count: int = 50, is_calibrated: bool = True, name: str = "garage"
+    owner: User | None = None, *, class_text: str = CLASS, valid_count: int = TRUSTED, is_calibrated: bool = True, name: str = "garage"
 ) -> Host:
     """Make an owner with a record, and his machine, which is there."""
     host = hosts.register(
