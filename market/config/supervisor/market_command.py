@@ -133,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         help="leave the test bounties to real people, such as yourself",
     )
     parser.add_argument(
-        "--no-gpu-owners", dest="gpu_owners", action="store_false", help="leave replays of training runs to real GPU owners, such as yourself"
+        "--no-gpu-owners",
+        dest="gpu_owners",
+        action="store_false",
+        help="leave replays of training runs to real GPU owners, such as yourself",
     )
     parser.add_argument("--services-only", action="store_true", help="start PostgreSQL and Valkey alone")
     return parser
