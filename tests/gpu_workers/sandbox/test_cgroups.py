@@ -92,7 +92,7 @@ def test_holds_memory_without_groups_too(monkeypatch: pytest.MonkeyPatch) -> Non
 import os, signal
 for _ in range(4):
     if os.fork() == 0:
-        held = bytearray(b"x" * (64 << 20))
+        held = bytearray(b"x") * (64 << 20)
         signal.pause()
 signal.pause()
 """,

@@ -23,7 +23,7 @@ def test_worker_sees_every_step_of_his_money() -> None:
     ask(worker)
     assert queries.worker_balance(worker, "test") == {"USD": WorkerBalance(300, 500, 1000, 0)}
     sweep_by_the_minute()
-    assert queries.worker_balance(worker, "test") == {"USD": WorkerBalance(300, 500, 0, 1000)}
+    assert queries.worker_balance(worker, "test") == {"USD": WorkerBalance(earned_minor=300, payable_minor=500, paid_out_minor=1000)}
     assert queries.worker_balance(worker, "live") == {}
 
 
