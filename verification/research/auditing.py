@@ -54,9 +54,12 @@ def _suspects(run: Run, report: reports.Report) -> set[int]:
     """
     others = Run.objects.filter(tree=run.tree_id, class_text=run.class_text, report__isnull=False).exclude(pk=run.pk)
     for theirs in others.filter(seed=run.seed).values_list("report__leaves", flat=True):
-        for index, (leaf, other) in enumerate(zip(report.leaves, theirs, strict=False)):
+        # A report kept from an earlier version may lack them, and then says nothing.
+        for index, (leaf, other) in enumerate(zip(report.leaves, theirs or (), strict=False)):
             if leaf != other:
                 # Leaf 0 is the start itself, which every audit builds again.
                 return {max(index - 1, 0)}
-    reference = others.filter(stage=Run.Stage.VALID).values_list("report__norms", flat=True).order_by("pk").first()
+    reference = (
+        others.filter(stage=Run.Stage.VALID, report__norms__isnull=False).values_list("report__norms", flat=True).order_by("pk").first()
+    )
     return set(tolerance.suspects(report.norms, reference)[:MAX_SUSPECTS]) if reference else set()

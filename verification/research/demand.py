@@ -30,7 +30,9 @@ def of_class(class_text: str) -> Demand:
     """Return the demand for one hardware class; what it pays is the market's to say."""
     open_runs = runs.ready().filter(class_text=class_text, is_trusted_only=False).exclude(kind__in=(Run.Kind.CALIBRATION, Run.Kind.RINGER))
     valid = Run.objects.filter(class_text=class_text, stage=Run.Stage.VALID, kind__in=(Run.Kind.CANDIDATE, Run.Kind.BASELINE))
-    took = [float(wall_s) for wall_s in valid.order_by("-judged_at").values_list("report__wall_s", flat=True)[:_RECENT]]
+    told = valid.order_by("-judged_at").values_list("report__wall_s", flat=True)[:_RECENT]
+    # A report kept from an earlier version may lack it.
+    took = [float(wall_s) for wall_s in told if isinstance(wall_s, int | float)]
     return Demand(open_runs=open_runs.count(), seconds_p50=statistics.median(took) if took else None, n=len(took))
 
 

@@ -51,7 +51,9 @@ def _known(host: Host, owner: AbstractBaseUser) -> Run | None:
     valid = Run.objects.filter(
         kind=Run.Kind.BASELINE, stage=Run.Stage.VALID, mode=host.mode, class_text=host.class_text, level__in=levels, is_trusted_only=False
     )
-    agreed = valid.values("tip", "seed_index", "report__root").annotate(owners=Count("owner", distinct=True)).filter(owners__gte=2)
+    # Two reports without a root have none in common.
+    rooted = valid.filter(report__root__isnull=False)
+    agreed = rooted.values("tip", "seed_index", "report__root").annotate(owners=Count("owner", distinct=True)).filter(owners__gte=2)
     for row in agreed.order_by("-tip", "-seed_index")[:8]:
         run = eligible.strangers_runs(valid.filter(tip=row["tip"], seed_index=row["seed_index"]), owner).first()
         if run is not None and not Run.objects.filter(owner=owner.pk, tree=run.tree_id, seed=run.seed).exists():
