@@ -101,7 +101,9 @@ def hand_out(
         hosts.lock(user)
         due = _due(user, host, modes, is_trusted)
         while len(handed_out) < min(limit, rules.MAX_HANDED_OUT):
-            ringers.mix_in(due=due, host=host, owner=user)
+            # The pool is not tested, and would never be handed what is made for one of its hosts.
+            if not is_trusted:
+                ringers.mix_in(due=due, host=host, owner=user)
             leased = due.hand_out(limit=1, holder=holder[:80], lease_s=lease_s)
             if not leased:
                 break

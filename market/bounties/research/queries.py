@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.expressions import CombinedExpression
 
 from market.accounts.models import Agent
 from market.bounties.locks import NoBounty
@@ -110,7 +111,8 @@ def stories_of_bounties(bounties: Sequence[ResearchBounty]) -> list[BountyStory]
     keys = [bounty.pk for bounty in bounties]
     totals = escrow_queries.totals_of(keys)
     rewards = _sums(ResearchSettlement.objects.filter(bounty__in=keys), "reward_minor")
-    pay = _sums(RunPayment.objects.filter(bounty__in=keys), "amount_minor")
+    # Of the budget: what the platform's fees paid beside it (ringers, more runs than were reserved) is no matter of the poster's.
+    pay = _sums(RunPayment.objects.filter(bounty__in=keys), F("amount_minor") - F("platform_minor"))
     theirs = Candidate.objects.filter(task__bounty__in=keys)
     found = list(theirs.values_list("task__bounty", "status"))
     return [
@@ -193,8 +195,8 @@ def events_of(bounty: ResearchBounty) -> QuerySet[Event]:
     return Event.objects.filter(agent_id=bounty.agent_id, data__bounty=str(bounty)).order_by("id")
 
 
-def _sums(rows: QuerySet[ResearchSettlement] | QuerySet[RunPayment], field: str) -> dict[uuid.UUID, int]:
-    return {key: total for key, total in rows.order_by().values_list("bounty").annotate(Sum(field)) if key is not None}
+def _sums(rows: QuerySet[ResearchSettlement] | QuerySet[RunPayment], field: str | CombinedExpression) -> dict[uuid.UUID, int]:
+    return {key: total for key, total in rows.order_by().values_list("bounty").annotate(total=Sum(field)) if key is not None}
 
 
 def reserves_that_differ() -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.verification.research import scenes
 from verification.replay import policy
-from verification.research import agreement, auditing, eligible, reasons, ringers, rules
+from verification.research import agreement, auditing, eligible, reasons, ringers, rules, runs
 from verification.research.models import Candidate, Host, Run, TrustedJob
 
 pytestmark = pytest.mark.django_db
@@ -213,3 +213,28 @@ def test_gets_no_ringer_that_he_has_trained_nor_without_work(monkeypatch: pytest
     assert taken
     for run in taken:
         assert not Run.objects.filter(owner=trainer.owner, tree=run.tree_id, seed=run.seed).exclude(pk=run.pk).exists()
+
+
+@pytest.mark.usefixtures("_no_ringers")
+def test_is_compared_with_no_report_of_old_that_lacks_its_leaves() -> None:
+    old, machine = scenes.open_host(), scenes.open_host()
+    scenes.begin(scenes.post())
+    scenes.train(scenes.lease_one(old, Run.Kind.BASELINE))
+    scenes.work_pool()
+    assert Run.objects.filter(stage=_Stage.VALID).update(report={"root": "00" * 32}) == 1
+    run = scenes.lease_one(machine, Run.Kind.BASELINE)
+    assert auditing.plan(run=run, report=scenes.report_of(run)).segments == []
+
+
+@pytest.mark.usefixtures("_no_ringers")
+def test_is_made_no_ringer_of_the_trusted_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    known_outcomes()
+    pool = scenes.open_host(scenes.pool_user())
+    scenes.begin(scenes.post())
+    Run.objects.filter(stage=_Stage.OPEN).update(is_trusted_only=True)
+    monkeypatch.setattr(ringers, "_random", _Fixed(0.0))
+    found = runs.hand_out(
+        key_id=scenes.POOL_KEY, user=pool.owner, host=pool, holder="pool", limit=8, lease_s=60, modes=scenes.BOTH, is_trusted=True
+    )
+    assert found
+    assert not Run.objects.filter(kind=Run.Kind.RINGER).exists()

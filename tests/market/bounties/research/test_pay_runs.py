@@ -1,16 +1,19 @@
 """Paying an owner for a run: it ..."""
 
 import datetime
+import random
 
 import pytest
 
 from market.accounts.models import Agent
-from market.bounties.research import paying, staking
+from market.bounties.research import paying, queries, staking
 from market.bounties.research.models import CaseReserve, Forfeit, ResearchBounty, RunPayment
 from market.escrow import stakes
+from tests import people
 from tests.market.bounties import ledger
 from tests.market.bounties.research import scene
-from verification.research import reasons
+from verification.replay import policy
+from verification.research import reasons, ringers
 from verification.research.models import Candidate, Host, Run
 
 
@@ -148,6 +151,31 @@ def test_is_the_platforms_for_a_ringer_that_looks_like_any_other_run(
     payment = RunPayment.objects.get()
     assert (payment.reason, payment.bounty, payment.amount_minor, payment.platform_minor) == ("VALID", bounty, 50, 50)
     assert (ledger.fees(), scene.held(bounty), scene.staked(host.owner)) == (-50, 10_000, 50)
+
+
+def test_of_a_ringer_is_no_posters_whichever_bounty_it_looks_like(
+    monkeypatch: pytest.MonkeyPatch, bounty: ResearchBounty, candidate: Candidate, host: Host, now: datetime.datetime
+) -> None:
+    for replica in (0, 1):
+        scene.valid_run(candidate, scene.open_host(), now=now, kind=Run.Kind.BASELINE, seed_index=1, replica=replica)
+    paying.pay_runs_due(now=now)
+    another = people.open_agent("another")
+    people.top_up(another, "200.00")
+    waiting = scene.run(scene.submit(scene.post(another, now=now), scene.open_maker(), now=now), None, now=now)
+    monkeypatch.setattr(ringers, "_random", random.Random(1))
+    monkeypatch.setattr(policy, "RINGER_SHARE", 1.0)
+    Host.objects.filter(pk=host.pk).update(calibrated_at=now)
+    host.refresh_from_db()
+    ringer = ringers.mix_in(due=Run.objects.filter(pk=waiting.pk), host=host, owner=host.owner)
+    assert ringer is not None
+    assert (ringer.kind, ringer.task_id) == (Run.Kind.RINGER, bounty.task_id)
+    held = [scene.held(each) for each in ResearchBounty.objects.order_by("pk")]
+    Run.objects.filter(pk=ringer.pk).update(owner=host.owner, lease_state="LEASED", lease_holder="box", leased_at=now)
+    scene.end(ringer, Run.Stage.VALID, reason=reasons.VALID, now=now)
+    assert paying.pay_runs_due(now=now) == 1
+    assert [scene.held(each) for each in ResearchBounty.objects.order_by("pk")] == held
+    assert (ledger.fees(), scene.staked(host.owner)) == (-50, 50)
+    assert queries.story_of_bounty(bounty).run_pay_minor == 100
 
 
 def test_is_the_platforms_once_for_a_hosts_calibration(candidate: Candidate, host: Host, now: datetime.datetime) -> None:
