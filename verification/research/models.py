@@ -233,6 +233,7 @@ class Run(leases.Leased):
         BASELINE = "BASELINE", "the tip's tree"
         CALIBRATION = "CALIBRATION", "a host's first run: a known tree"
         RINGER = "RINGER", "a tree whose outcome is known"
+        APPEAL = "APPEAL", "a run that was judged invalid, trained again by the trusted pool"
 
     class Stage(models.TextChoices):
         OPEN = "OPEN", "waits for, or is with, an owner"
@@ -393,6 +394,41 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.check_name} v{self.check_version} on {self.candidate_id}"
+
+
+class Appeal(models.Model):
+    """An owner's request that the trusted pool trains a run of his again, whole, which was judged invalid; once a run."""
+
+    class Outcome(models.TextChoices):
+        OPEN = "OPEN", "open"
+        OVERTURNED = "OVERTURNED", "overturned: the run was right"
+        STANDS = "STANDS", "the finding stands"
+        UNDECIDED = "UNDECIDED", "nobody could tell"
+
+    EDGES = {
+        Outcome.OPEN: {Outcome.OVERTURNED, Outcome.STANDS, Outcome.UNDECIDED},
+        Outcome.OVERTURNED: set(),
+        Outcome.STANDS: set(),
+        Outcome.UNDECIDED: set(),
+    }
+
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="appeal")
+    # The pool's training of it. It belongs to no candidate: nothing waits for it, and no verdict counts it.
+    again = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="again_for")
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.OPEN)
+    # The first checkpoint that is another one than the pool's on the same class; None where there is none, or the class is another.
+    differs_from = models.PositiveIntegerField(null=True, blank=True)
+    asked_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(outcome="OPEN") | Q(decided_at__isnull=False), name="decided_appeal_has_its_time"),
+        ]
+        indexes = [models.Index(fields=["asked_at"], condition=Q(outcome="OPEN"), name="research_appeal_open")]
+
+    def __str__(self) -> str:
+        return f"appeal of run {self.run_id}"
 
 
 class Idea(models.Model):

@@ -40,6 +40,12 @@ TRUSTED_ATTEMPTS = 4
 # A class has hosts that were seen within this time.
 HOST_LIVES = datetime.timedelta(minutes=15)
 SUSPENDED_AFTER_INVALID = 3
+# An owner may appeal a finding for so long, and knows the outcome after so much more at the latest.
+APPEAL_WITHIN = datetime.timedelta(days=7)
+APPEAL_DECIDED_WITHIN = datetime.timedelta(days=14)
+# Each costs the platform a training: of one owner so many in `APPEALS_COUNT_FOR`, beside those that were right.
+MAX_APPEALS = 3
+APPEALS_COUNT_FOR = datetime.timedelta(days=30)
 # A secret seed serves so many candidates of one tip and class: owners see it, so it wears out.
 SEED_USES = 8
 SEED_POOL = 64

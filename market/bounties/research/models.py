@@ -179,6 +179,7 @@ class RunPayment(models.Model):
         PARTIAL = "PARTIAL", "the part done of a run that the market cancelled"
         UNJUDGED = "UNJUDGED", "a run that we could not evaluate, paid as done"
         CALIBRATION = "CALIBRATION", "a host's first run, paid by the platform"
+        OVERTURNED = "OVERTURNED", "a run that its appeal showed to be right, paid by the platform"
 
     run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="payment")
     bounty = models.ForeignKey(ResearchBounty, null=True, blank=True, on_delete=models.PROTECT, related_name="run_payments")
@@ -230,6 +231,20 @@ class Forfeit(models.Model):
 
     def __str__(self) -> str:
         return f"forfeit of run {self.run_id}"
+
+
+class Restitution(models.Model):
+    """What the platform put back into an owner's stake, because an appeal did not confirm what it was lost by; the insert is the lock."""
+
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="restitution")
+    worker = models.ForeignKey(WorkerProfile, on_delete=models.PROTECT, related_name="+")
+    # 0 where the stake had lost nothing.
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=5)
+    made_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"restitution for run {self.run_id}"
 
 
 class Challenge(models.Model):
