@@ -59,6 +59,9 @@ class Path:
     at: datetime.datetime = NOW
     # True where a person asks, and asks once more when what a crash left behind has come to rest.
     is_asked_later: bool = False
+    # Does all that waits for a sweeper at a moment, and names what must be true afterwards, beside the books, and is not.
+    rest: Callable[..., None] = sweepers.sweep_until_quiet
+    broken: Callable[[], list[str]] = list
 
 
 PATHS: dict[str, Path] = {}

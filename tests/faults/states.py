@@ -16,6 +16,8 @@ State = dict[str, list[Row]]
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-f])")
 # What the database's clock wrote: campaigns that compare states pass a ``now`` of the forties.
 _CLOCK = re.compile(r"20[23]\d-\d\d-\d\d[T ][0-9:.]+(\+00:00|Z)?")
+# Addresses of leased files are signed with the time.
+_SIGNED = re.compile(r"/v1/lease_files/[^\"\\\\]+")
 # Measured, drawn by lot, or in the order of arrival.
 _NEVER_SAME = {"seq", "upto_seq", "last_seq", "cost_ms", "duration_ms", "receipt", "raw_body"}
 # How often it was tried, and by whom.
@@ -88,7 +90,8 @@ def comparable(state: State, *, since: State, is_end: bool) -> dict[str, list[st
 
 
 def text_without_chance(words: str, *, known: set[str]) -> str:
-    """Return text without the clock and without ids that are not ``known``."""
+    """Return text without the clock, without signed addresses and without ids that are not ``known``."""
+    words = _SIGNED.sub("ADDRESS", words)
     without_ids = _ID.sub(lambda found: found[0] if found[0].replace("-", "") in known else "NEW", words)
     return _CLOCK.sub("CLOCK", without_ids)
 
