@@ -399,23 +399,23 @@ class Finding(models.Model):
 class Appeal(models.Model):
     """An owner's request that the trusted pool trains a run of his again, whole, which was judged invalid; once a run."""
 
-    class Outcome(models.TextChoices):
+    class Status(models.TextChoices):
         OPEN = "OPEN", "open"
         OVERTURNED = "OVERTURNED", "overturned: the run was right"
         STANDS = "STANDS", "the finding stands"
         UNDECIDED = "UNDECIDED", "nobody could tell"
 
     EDGES = {
-        Outcome.OPEN: {Outcome.OVERTURNED, Outcome.STANDS, Outcome.UNDECIDED},
-        Outcome.OVERTURNED: set(),
-        Outcome.STANDS: set(),
-        Outcome.UNDECIDED: set(),
+        Status.OPEN: {Status.OVERTURNED, Status.STANDS, Status.UNDECIDED},
+        Status.OVERTURNED: set(),
+        Status.STANDS: set(),
+        Status.UNDECIDED: set(),
     }
 
     run = models.OneToOneField(Run, on_delete=models.PROTECT, primary_key=True, related_name="appeal")
     # The pool's training of it. It belongs to no candidate: nothing waits for it, and no verdict counts it.
     again = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="again_for")
-    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.OPEN)
+    status = models.CharField(max_length=10, choices=Status, default=Status.OPEN)
     # The first checkpoint that is another one than the pool's on the same class; None where there is none, or the class is another.
     differs_from = models.PositiveIntegerField(null=True, blank=True)
     asked_at = models.DateTimeField()
@@ -423,9 +423,9 @@ class Appeal(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(outcome="OPEN") | Q(decided_at__isnull=False), name="decided_appeal_has_its_time"),
+            models.CheckConstraint(condition=Q(status="OPEN") | Q(decided_at__isnull=False), name="decided_appeal_has_its_time"),
         ]
-        indexes = [models.Index(fields=["asked_at"], condition=Q(outcome="OPEN"), name="research_appeal_open")]
+        indexes = [models.Index(fields=["asked_at"], condition=Q(status="OPEN"), name="research_appeal_open")]
 
     def __str__(self) -> str:
         return f"appeal of run {self.run_id}"

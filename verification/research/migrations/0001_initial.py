@@ -221,7 +221,7 @@ class Migration(migrations.Migration):
             name='Appeal',
             fields=[
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='appeal', serialize=False, to='research.run')),
-                ('outcome', models.CharField(choices=[('OPEN', 'open'), ('OVERTURNED', 'overturned: the run was right'), ('STANDS', 'the finding stands'), ('UNDECIDED', 'nobody could tell')], default='OPEN', max_length=10)),
+                ('status', models.CharField(choices=[('OPEN', 'open'), ('OVERTURNED', 'overturned: the run was right'), ('STANDS', 'the finding stands'), ('UNDECIDED', 'nobody could tell')], default='OPEN', max_length=10)),
                 ('differs_from', models.PositiveIntegerField(blank=True, null=True)),
                 ('asked_at', models.DateTimeField()),
                 ('decided_at', models.DateTimeField(blank=True, null=True)),
@@ -378,10 +378,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='appeal',
-            index=models.Index(condition=models.Q(('outcome', 'OPEN')), fields=['asked_at'], name='research_appeal_open'),
+            index=models.Index(condition=models.Q(('status', 'OPEN')), fields=['asked_at'], name='research_appeal_open'),
         ),
         migrations.AddConstraint(
             model_name='appeal',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome', 'OPEN'), ('decided_at__isnull', False), _connector='OR'), name='decided_appeal_has_its_time'),
+            constraint=models.CheckConstraint(condition=models.Q(('status', 'OPEN'), ('decided_at__isnull', False), _connector='OR'), name='decided_appeal_has_its_time'),
         ),
     ]
