@@ -76,12 +76,16 @@ class Tripwire:
             self.labels.append(label)
             is_here = self.point is not None and self.point.number == len(self.labels)
         if is_here and self.point and not self.point.is_after:
-            os._exit(CRASHED)
+            self.end()
         try:
             return call()
         finally:
             if is_here:
-                os._exit(CRASHED)
+                self.end()
+
+    def end(self) -> None:
+        """End the process without any clean-up."""
+        os._exit(CRASHED)
 
     def _statement(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Mapping[str, Any]) -> Any:
         return self.step(label_of(sql), lambda: execute(sql, params, many, context))

@@ -13,7 +13,7 @@ from tests.faults import campaign
 
 def _run(options: argparse.Namespace) -> campaign.Report:
     # Models can be imported once Django is set up, which the command does.
-    from tests.faults import crashing, research_paths
+    from tests.faults import crashing, pool_killing, research_paths
 
     # Lost answers and sessions are what this is about.
     logging.disable(logging.WARNING)
@@ -21,6 +21,10 @@ def _run(options: argparse.Namespace) -> campaign.Report:
     if options.scenario != "pool":
         with research_paths.without_chance():
             report = crashing.run(seed=options.seed, most_points=options.rounds, names=options.path, paths=research_paths.PATHS)
+    if options.scenario != "server" and not options.path:
+        killed = pool_killing.run(seed=options.seed, most_points=options.rounds)
+        report.figures |= killed.figures
+        report.violations += killed.violations
     return report
 
 
