@@ -19,7 +19,7 @@ from verification.replay import trees
 from verification.replay.classes import ClassKey
 from verification.replay.sequential import Sequential
 from verification.replay.spec import Spec
-from verification.research import reasons
+from verification.research import agreement, reasons
 from verification.research.models import Candidate, Finding, Run
 
 # As much of a diff as a lease shows its owner.
@@ -68,12 +68,12 @@ def replays_of(candidate: Candidate) -> Replays:
     shown = [run for run in runs if _round(run) not in hidden and run.stage not in _HIDDEN]
     pairs = _pair_numbers(candidate, runs)
     owners = _owner_names(runs)
-    lines = [_line(run, owners, pairs, is_shown=run in shown) for run in runs]
+    lines = [_line(run, candidate, owners, pairs, is_shown=run in shown) for run in runs]
     return Replays(
         lines=sorted(lines, key=lambda line: (line.pair, not line.is_candidates)),
-        curves=plots.curves([_curve(run, pairs) for run in shown], key="curves"),
+        curves=plots.curves([_curve(run, candidate, pairs) for run in shown], key="curves"),
         gains=plots.gains(
-            _gains(shown, pairs),
+            _gains(shown, candidate, pairs),
             reported=candidate.reported_gain,
             wanted=spec.min_effect,
             pair_sd=spec.paired_sd,
@@ -143,11 +143,16 @@ def sentence(reason_code: str) -> str:
 
 def _runs_of(candidate: Candidate) -> list[Run]:
     own = Q(kind=_Kind.CANDIDATE, candidate=candidate, tree=candidate.tree_id)
-    of_tip = Q(kind=_Kind.BASELINE, tip=candidate.parent_id, seed_index__in=candidate.seed_indexes)
+    of_tip = agreement.of_tip(candidate.parent) & Q(seed_index__in=candidate.seed_indexes) if candidate.parent else Q(pk=None)
     found = Run.objects.filter(own | of_tip, task=candidate.task_id).exclude(stage=_Stage.CANCELLED)
     runs = list(found.defer("report", "spec").annotate(curve=F("report__curve")).order_by("created_at", "pk"))
-    asked = {(run.seed_index, run.class_text) for run in runs if run.kind == _Kind.CANDIDATE}
+    asked = {(run.seed_index, run.class_text) for run in runs if _is_own(run, candidate)}
     return [run for run in runs if (run.seed_index, run.class_text) in asked]
+
+
+def _is_own(run: Run, candidate: Candidate) -> bool:
+    """Tell a candidate's run from one of its tip, which may be one that the tip was accepted by."""
+    return run.tree_id == candidate.tree_id
 
 
 def _round(run: Run) -> tuple[uuid.UUID | None, int, str]:
@@ -178,7 +183,7 @@ def _owner_names(runs: Iterable[Run]) -> dict[uuid.UUID, str]:
     return names
 
 
-def _line(run: Run, owners: dict[uuid.UUID, str], pairs: dict[tuple[int, str], int], *, is_shown: bool) -> Line:
+def _line(run: Run, candidate: Candidate, owners: dict[uuid.UUID, str], pairs: dict[tuple[int, str], int], *, is_shown: bool) -> Line:
     is_judged = is_shown and run.stage in _JUDGED
     owner = "the trusted pool" if run.is_trusted_only else owners.get(run.owner_id, "nobody yet") if run.owner_id else "nobody yet"
     audited = len(run.audited_segments)
@@ -186,27 +191,27 @@ def _line(run: Run, owners: dict[uuid.UUID, str], pairs: dict[tuple[int, str], i
         run=run,
         owner=owner,
         pair=pairs[run.seed_index, run.class_text],
-        is_candidates=run.kind == _Kind.CANDIDATE,
+        is_candidates=_is_own(run, candidate),
         score=run.public_score if is_judged else None,
         why=sentence(run.reason_code) if is_judged and run.reason_code != reasons.VALID and run.reason_code else "",
         audit=f"{audited} segment{'s' if audited != 1 else ''} trained again" if is_judged and audited else "",
     )
 
 
-def _curve(run: Run, pairs: dict[tuple[int, str], int]) -> plots.Curve:
+def _curve(run: Run, candidate: Candidate, pairs: dict[tuple[int, str], int]) -> plots.Curve:
     points: list[tuple[int, float]] = [(step, loss) for step, loss in getattr(run, "curve", None) or ()]
     name = f"pair {pairs[run.seed_index, run.class_text]}"
-    return plots.Curve(name, "CANDIDATE" if run.kind == _Kind.CANDIDATE else "TIP", tuple(points))
+    return plots.Curve(name, "CANDIDATE" if _is_own(run, candidate) else "TIP", tuple(points))
 
 
-def _gains(runs: Iterable[Run], pairs: dict[tuple[int, str], int]) -> list[float]:
+def _gains(runs: Iterable[Run], candidate: Candidate, pairs: dict[tuple[int, str], int]) -> list[float]:
     """Return the tip's public score less the candidate's for each pair of which both are known; lower scores are better."""
-    scores: dict[int, dict[str, float]] = collections.defaultdict(dict)
+    scores: dict[int, dict[bool, float]] = collections.defaultdict(dict)
     for run in runs:
         if run.stage == _Stage.VALID and run.public_score is not None:
-            scores[pairs[run.seed_index, run.class_text]].setdefault(run.kind, run.public_score)
-    whole = [scores[pair] for pair in sorted(scores) if {_Kind.CANDIDATE, _Kind.BASELINE} <= scores[pair].keys()]
-    return [pair[_Kind.BASELINE] - pair[_Kind.CANDIDATE] for pair in whole]
+            scores[pairs[run.seed_index, run.class_text]].setdefault(_is_own(run, candidate), run.public_score)
+    whole = [scores[pair] for pair in sorted(scores) if len(scores[pair]) == 2]
+    return [pair[False] - pair[True] for pair in whole]
 
 
 def _visible(sign: str) -> str:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from tests.faults import campaign
 from tests.verification.replay import simulating
 from verification import calibration
-from verification.replay import policy
+from verification.replay import policy, seeds
+from verification.replay.sequential import Pair, Sequential
+from verification.research import rules
 
 MODULE = "tests.benchmarks.replay_statistics"
 
@@ -27,9 +29,13 @@ UNPAIRED_SD = 1.0
 PAIRED_SDS = {"1/4": math.sqrt(2) / 2, "1/16": math.sqrt(2) / 4}
 # What may not be exceeded, by the intervals' lower ends: a promise is broken when the figures cannot be explained otherwise.
 MOST_FALSE_ACCEPTS, MOST_FALSE_REJECTS, MOST_AT_TWICE, MOST_RUNS = 0.005, 0.01, 0.05, 4.0
-# A secret seed serves so many candidates (`verification.research.rules`), and two owners run a baseline before it counts.
-SEED_USES, SEED_POOL, BASELINE_OWNERS = 8, 64, 2
+# Two owners run a baseline before it counts.
+BASELINE_OWNERS = 2
 BASELINES = 16
+# What a claimant may do who has learnt the seeds that owners have seen.
+VARIANTS, KNOWN_SEEDS = 1000, 8
+# Scores are above zero.
+_LEVEL = 100.0
 
 Rows = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -53,6 +59,7 @@ def run(options: argparse.Namespace) -> campaign.Report:
     _noisier(report, np.random.default_rng((options.seed, 3)), count)
     _by_others(report, np.random.default_rng((options.seed, 4)), count)
     _in_a_stream(report, options.seed, options.rounds)
+    _who_knows_seeds(report, np.random.default_rng((options.seed, 6)), options.rounds)
     _audits(report)
     return report
 
@@ -93,7 +100,7 @@ def _by_claim(report: campaign.Report, dice: np.random.Generator, count: int, na
 def _averaged(report: campaign.Report) -> None:
     both = [report.figures[f"variance {name}, claims: runs, baselines cached"] for name in PAIRED_SDS]
     runs = sum(float(str(one).split()[0]) for one in both) / len(both)
-    shared = BASELINE_OWNERS / SEED_USES
+    shared = BASELINE_OWNERS / rules.SEED_USES
     report.figures["claims of both, runs a verdict: baselines cached"] = f"{runs:.2f}"
     report.figures["claims of both, runs a verdict: two baseline runs a seed for 8 candidates"] = f"{runs * (1 + shared):.2f}"
     report.figures["claims of both, runs a verdict: none cached"] = f"{2 * runs:.2f}"
@@ -143,37 +150,93 @@ def _by_others(report: campaign.Report, dice: np.random.Generator, count: int) -
 
 
 def _in_a_stream(report: campaign.Report, seed: int, rounds: int) -> None:
-    """Count the runs of verdicts one after another, each accepted candidate being the next tip whose baselines nobody has run yet.
+    """Judge candidates one after another, each accepted one being the next tip, whose scores on its seeds are then the baselines.
 
-    Said apart is what it costs if the accepted candidate's own runs are kept as the new tip's baselines and their seeds are drawn first.
+    A tree's score on a seed has a part of its own, which stays with it when it is the tip: whoever was lucky is harder to beat there.
     """
-    for name, paired_sd in PAIRED_SDS.items():
-        for is_kept in (False, True):
+    for name, paired_sd in {**PAIRED_SDS, "1/64": math.sqrt(2) / 8}.items():
+        for is_kept in (True, False):
             dice = np.random.default_rng((seed, 5))
             true, _ = simulating.claims(dice, 200 * rounds)
-            found = simulating.judged(simulating.pairs(dice, true, paired_sd, MAX_PAIRS), paired_sd=paired_sd, unpaired_sd=UNPAIRED_SD)
+            stream = _Stream(dice, paired_sd=paired_sd, is_kept=is_kept)
+            accepted = np.array([stream.judge(float(gain)) for gain in true])
             how = "the winner's runs are baselines" if is_kept else "every tip has new baselines"
-            report.figures[f"variance {name}, one tip after another, {how}: runs a verdict"] = (
-                f"{_runs(dice, found, is_kept):.2f} (n {len(true):,})"
-            )
+            at = f"variance {name}, one tip after another, {how}"
+            report.figures[f"{at}: runs a verdict"] = f"{stream.runs / len(true):.2f} (n {len(true):,})"
+            if is_kept:
+                report.figures[f"{at}: accepted"] = rate(accepted)
+                _errors(report, at, true, accepted)
 
 
-def _runs(dice: np.random.Generator, found: simulating.Verdicts, is_kept: bool) -> float:
-    known: dict[int, int] = {}
-    fresh, total = SEED_POOL, 0
-    for pairs, is_accepted in zip(found.pairs.tolist(), found.is_accepted.tolist(), strict=True):
-        usable = [index for index, uses in known.items() if uses < SEED_USES]
-        if is_kept:
-            drawn = list(dice.permutation(usable))[:pairs]
-            drawn += list(range(fresh, fresh + pairs - len(drawn)))
-            fresh += pairs
-        else:
-            drawn = [int(index) for index in dice.choice(SEED_POOL, pairs, replace=False)]
-        total += pairs + BASELINE_OWNERS * sum(index not in known for index in drawn)
-        known |= {int(index): known.get(int(index), 0) + 1 for index in drawn}
-        if is_accepted:
-            known = {int(index): 1 for index in drawn} if is_kept else {}
-    return total / len(found.pairs)
+class _Stream:
+    """A task's seeds as `verification.research` deals them out: known ones first, every third new."""
+
+    def __init__(self, dice: np.random.Generator, *, paired_sd: float, is_kept: bool) -> None:
+        self.runs = 0
+        self._dice = dice
+        self._paired_sd = paired_sd
+        self._is_kept = is_kept
+        # The tip's own part of its score on each seed, and how many candidates each seed has served.
+        self._tip: dict[int, float] = {}
+        self._uses: dict[int, int] = {}
+
+    def judge(self, true: float) -> bool:
+        known = [index for index in self._tip if self._uses[index] < rules.SEED_USES]
+        self._dice.shuffle(known)
+        test = Sequential(1.0, UNPAIRED_SD, self._paired_sd, MAX_PAIRS)
+        own: dict[int, float] = {}
+        while test.decision == "CONTINUE":
+            if seeds.is_fresh(len(own)) or not known:
+                index = len(self._uses)
+                self._uses[index] = 0
+                self._tip[index] = self._part()
+                self.runs += BASELINE_OWNERS
+            else:
+                index = known.pop()
+            self._uses[index] += 1
+            self.runs += 1
+            own[index] = self._part()
+            # A part common to all trees on a seed falls out of the pair.
+            test = test.after(Pair(_LEVEL + self._tip[index], _LEVEL - true + own[index]))
+        if test.decision == "ACCEPT":
+            self._tip = own if self._is_kept else {}
+        return test.decision == "ACCEPT"
+
+    def _part(self) -> float:
+        return float(self._dice.normal(0, self._paired_sd / math.sqrt(2)))
+
+
+def _who_knows_seeds(report: campaign.Report, dice: np.random.Generator, rounds: int) -> None:
+    """Count how often a claimant gets in who has learnt the known seeds: he sends the luckiest of many variants without a gain."""
+    count = 100 * rounds
+    orders: dict[str, Callable[[int], bool]] = {
+        "every third seed new": seeds.is_fresh,
+        "known seeds alone": lambda _: False,
+        "new seeds alone": lambda _: True,
+    }
+    for name, paired_sd in PAIRED_SDS.items():
+        for times in (1, 2, 3):
+            deviation = times * paired_sd
+            best = _luckiest(dice, count, deviation)
+            new = simulating.pairs(dice, np.zeros(count), deviation, MAX_PAIRS)
+            for order, is_fresh in orders.items():
+                known = iter(range(KNOWN_SEEDS))
+                places = [None if is_fresh(place) else next(known, None) for place in range(MAX_PAIRS)]
+                gains = np.stack([new[:, place] if at is None else best[:, at] for place, at in enumerate(places)], axis=1)
+                found = simulating.judged(gains, paired_sd=paired_sd, unpaired_sd=UNPAIRED_SD)
+                at_noise = f"variance {name}, {times} x the spec's deviation"
+                report.figures[f"luckiest of {VARIANTS:,} on {KNOWN_SEEDS} known seeds, {at_noise}, {order}: accepted"] = rate(
+                    found.is_accepted
+                )
+
+
+def _luckiest(dice: np.random.Generator, count: int, deviation: float) -> Floats:
+    """Return gains on the known seeds, one row a claimant: of his variants the one with the best mean."""
+    rows = np.empty((count, KNOWN_SEEDS))
+    for row in range(count):
+        tried = dice.normal(0, deviation, (VARIANTS, KNOWN_SEEDS))
+        rows[row] = tried[tried.mean(axis=1).argmax()]
+    return rows
 
 
 def _audits(report: campaign.Report) -> None:

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Iterator
 
 MIN_SECRET_BYTES = 32
+FRESH_EVERY = 3
 _SEED_BITS = 63
 
 
@@ -16,13 +17,13 @@ class PoolTooSmall(ValueError):
     """More seeds were asked for than the pool has left; make it larger."""
 
 
-def pool_seed(secret: bytes, tip_digest: str, class_text: str, index: int) -> int:
-    """Return the seed at an index of the pool of one tip and class: 0 to 2**63 - 1.
+def pool_seed(secret: bytes, pool: str, class_text: str, index: int) -> int:
+    """Return the seed at an index of a named pool (a task's) in one class: 0 to 2**63 - 1.
 
     Raises:
         WeakSecret: fewer than `MIN_SECRET_BYTES`.
     """
-    return _number(secret, "pool seed", tip_digest, class_text, str(index)) >> (64 - _SEED_BITS)
+    return _number(secret, "pool seed", pool, class_text, str(index)) >> (64 - _SEED_BITS)
 
 
 def case_seeds(secret: bytes, candidate_digest: str, tip_digest: str, class_text: str, count: int, pool: int = 64) -> tuple[int, ...]:
@@ -35,6 +36,14 @@ def case_seeds(secret: bytes, candidate_digest: str, tip_digest: str, class_text
         WeakSecret, PoolTooSmall
     """
     return pick(secret, ("case seeds", candidate_digest, tip_digest, class_text), count=count, pool=pool)
+
+
+def is_fresh(place: int) -> bool:
+    """Tell whether a case's pair at a place, from 0, is on a seed that nobody has seen, though there be others with a baseline.
+
+    The second pair, which every acceptance needs, and every third from there: docs/decisions/0010 says what that is worth.
+    """
+    return place % FRESH_EVERY == 1
 
 
 def pick(secret: bytes, names: tuple[str, ...], *, count: int, pool: int) -> tuple[int, ...]:

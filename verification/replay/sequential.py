@@ -12,8 +12,7 @@ After n pairs with mean gain x and sum of squares S about it, with d = min_effec
 - It is rejected at ``lower = -1 + 0.13 n d^2 / v``, which rises with n as in Whitehead's triangular test (Biometrika 70, 1983).
 - It is accepted at ``upper``: the llr where a generalised likelihood ratio reaches `_evidence`. It is that of "any mean, any standard
   deviation from s0" against "mean 0, any standard deviation from s0" (Lai, Annals of Statistics 16, 1988): scattered pairs are as likely
-  under a mean of 0 and a larger standard deviation, so scatter lifts the bar, and for n = 1 the bar is out of reach unless the gain is
-  hundreds of s0. Never below 1.5.
+  under a mean of 0 and a larger standard deviation, so scatter lifts the bar. Never below 1.5, and never after one pair.
 
 The figures were set by simulation and are held by tests/verification/replay/test_sequential_rates.py. For standard deviations up to six
 times the spec's, and up to that of independent runs, a candidate whose true gain is 0 or less is accepted with at most 0.5 %. With a true
@@ -38,10 +37,14 @@ Mode = Literal["paired", "unpaired"]
 
 # The error rate that `_evidence` is set for: chance to accept a candidate without a gain.
 ALPHA = 0.005
+# No gain is so large that one seed shows it: the first pair may be on a seed that the claimant knows.
+LEAST_PAIRS = 2
 MAX_BASELINES = 256
 
 _PRIOR_DEGREES = 3
 _LEAST_UPPER = 1.5
+# Above every statistic, and finite, so that a path can be written as JSON.
+_NEVER = 1e300
 _LOWER_AT_FIRST = -1.0
 _LOWER_RISE = 0.13
 # A poster may believe in pairing too much: the least standard deviation believed is a share of that of one score.
@@ -257,7 +260,7 @@ def statistic(
         below <= count / 2, 2 * least_variance * below, count * least_variance * np.exp(np.minimum(2 * below / count - 1, 600))
     )
     bar = np.sqrt(np.maximum(about_zero - squares, 0) / worth)
-    upper = np.maximum(scale * (bar - min_effect), _LEAST_UPPER)
+    upper = np.where(count < LEAST_PAIRS, _NEVER, np.maximum(scale * (bar - min_effect), _LEAST_UPPER))
     return scale * (mean - min_effect), upper, _LOWER_AT_FIRST + _LOWER_RISE * scale * min_effect
 
 

@@ -208,7 +208,13 @@ def _accept(candidate: Candidate, test: Sequential, now: datetime.datetime) -> N
 def _test(candidate: Candidate, spec: Spec) -> Sequential:
     if candidate.test is not None:
         return Sequential.from_json(candidate.test)
-    return Sequential(min_effect=spec.min_effect, unpaired_sd=spec.unpaired_sd, paired_sd=spec.paired_sd, max_pairs=spec.max_pairs)
+    return Sequential(
+        min_effect=spec.min_effect,
+        unpaired_sd=spec.unpaired_sd,
+        paired_sd=spec.paired_sd,
+        max_pairs=spec.max_pairs,
+        baselines=pairs.cached_scores(candidate),
+    )
 
 
 # -- Moves ------------------------------------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ def conclude(*, candidate: Candidate, since: datetime.datetime, now: datetime.da
             return Outcome.OPEN
         pairs = [(run, again) for run, again in zip(checked, trusted, strict=True) if again is not None and again.stage == Run.Stage.VALID]
         forged = [run for run, again in pairs if _class_of(run) == _class_of(again) and agreement.root_of(run) != agreement.root_of(again)]
-        is_scored = all(again.holdout_score is not None for run, again in pairs if run.kind == Run.Kind.CANDIDATE)
-        gain = _gain(again for _, again in pairs)
+        is_scored = all(again.holdout_score is not None for run, again in pairs if run.tree_id == locked.tree_id)
+        gain = _gain(locked, (again for _, again in pairs))
         if not forged and is_scored and (gain is None or len(pairs) < len(checked)):
             return Outcome.UNKNOWN
         if not forged and is_scored and gain is not None and gain >= Spec.from_json(locked.task.spec).min_effect / 2:
@@ -72,7 +72,8 @@ def _to_check(candidate: Candidate) -> list[Run]:
     valid = Run.objects.filter(stage=Run.Stage.VALID, is_trusted_only=False).order_by("pk")
     own = list(valid.filter(kind=Run.Kind.CANDIDATE, candidate=candidate, tree=candidate.tree_id))
     places = {(run.seed_index, run.class_text) for run in own}
-    tips = valid.filter(kind=Run.Kind.BASELINE, tip=candidate.parent_id, seed_index__in={index for index, _ in places})
+    assert candidate.parent is not None
+    tips = valid.filter(agreement.of_tip(candidate.parent), seed_index__in={index for index, _ in places})
     return own + [run for run in tips if (run.seed_index, run.class_text) in places]
 
 
@@ -114,14 +115,15 @@ def _class_of(run: Run) -> str:
     return str(run.report.get("class_text", run.class_text))
 
 
-def _gain(trusted: Iterable[Run]) -> float | None:
+def _gain(candidate: Candidate, trusted: Iterable[Run]) -> float | None:
     """Return the mean difference of trusted scores, tip minus candidate, over the seeds that have both; None if none has."""
-    scores: dict[str, dict[tuple[int, str], float]] = {Run.Kind.CANDIDATE: {}, Run.Kind.BASELINE: {}}
+    own: dict[tuple[int, str], float] = {}
+    of_tip: dict[tuple[int, str], float] = {}
     for run in trusted:
         if run.holdout_score is not None:
-            scores[run.kind][(run.seed_index, run.class_text)] = run.holdout_score
-    both = scores[Run.Kind.CANDIDATE].keys() & scores[Run.Kind.BASELINE].keys()
-    differences = [scores[Run.Kind.BASELINE][place] - scores[Run.Kind.CANDIDATE][place] for place in sorted(both)]
+            side = own if run.tree_id == candidate.tree_id else of_tip
+            side[(run.seed_index, run.class_text)] = run.holdout_score
+    differences = [of_tip[place] - own[place] for place in sorted(own.keys() & of_tip.keys())]
     return statistics.fmean(differences) if differences else None
 
 

@@ -30,6 +30,8 @@ def strangers_runs(runs: leases.LeasedQuerySet[Run], owner: AbstractBaseUser) ->
     """Leave out what concerns this user: his tasks, his commits, what he gave back, and seeds of a tree that he has trained."""
     # Q objects instead of exclude(): a run without a candidate must pass, and NULL is not unequal to anything in SQL.
     is_his = Q(task__owner=owner.pk) | Q(candidate__claimant=owner.pk) | Q(tip__candidate__claimant=owner.pk)
+    # What is trained again on appeal names no candidate of its own.
+    is_his |= Q(again_for__run__candidate__claimant=owner.pk) | Q(again_for__run__owner=owner.pk)
     # An open run that came back from him is not trained: only he may be slow, the run is the same.
     begun = ~Q(stage=Run.Stage.OPEN) | Q(lease_state=leases.LeaseState.LEASED)
     trained = Run.objects.filter(begun, tree=OuterRef("tree"), seed=OuterRef("seed"), owner=owner.pk).exclude(pk=OuterRef("pk"))

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 
 from tasks import text
 from verification.replay.classes import ClassKey
 from verification.replay.spec import SANDBOX_LEVELS
-from verification.research import calibration, rules
-from verification.research.models import Host, Run
+from verification.research import calibration, reasons, rules
+from verification.research.models import Appeal, Host, Run
 
 MAX_FACTS = 40
 
@@ -101,6 +101,32 @@ def note_invalid(*, run: Run) -> None:
     host = Host.objects.filter(runs=run)
     host.update(valid_count=0, invalid_count=F("invalid_count") + 1)
     host.filter(invalid_count__gte=rules.SUSPENDED_AFTER_INVALID).update(is_suspended=True)
+
+
+def note_overturned(*, run: Run, now: datetime.datetime) -> None:
+    """Take back what an invalid result did to its host's record, once its appeal is OVERTURNED: it counts as the valid one that it was."""
+    if run.host_id is None:
+        return
+    host = Host.objects.select_for_update(no_key=True).get(pk=run.host_id)
+    was_suspended_by_count = host.invalid_count >= rules.SUSPENDED_AFTER_INVALID
+    host.invalid_count = max(0, host.invalid_count - 1)
+    host.valid_count = max(host.valid_count, _valid_in_a_row(host))
+    if was_suspended_by_count and host.invalid_count < rules.SUSPENDED_AFTER_INVALID:
+        # Whom an operator suspended for another reason stays so.
+        host.is_suspended = False
+    host.calibrated_at = host.calibrated_at or now
+    host.save(update_fields=["invalid_count", "valid_count", "is_suspended", "calibrated_at"])
+
+
+def _valid_in_a_row(host: Host) -> int:
+    """Count the host's valid results since the last one that made it new again."""
+    mine = Run.objects.filter(host=host)
+    overturned = Q(stage=Run.Stage.INVALID, appeal__status=Appeal.Status.OVERTURNED)
+    invalid = mine.filter(stage=Run.Stage.INVALID).exclude(appeal__status=Appeal.Status.OVERTURNED)
+    left = mine.filter(stage=Run.Stage.CANCELLED, reason_code__in=(reasons.VANISHED, reasons.GAVE_UP))
+    ends = [end for each in (invalid, left) if (end := each.aggregate(newest=Max("judged_at"))["newest"]) is not None]
+    right = mine.filter(Q(stage=Run.Stage.VALID) | overturned)
+    return (right.filter(judged_at__gt=max(ends)) if ends else right).count()
 
 
 def note_deserted(*, run: Run) -> None:

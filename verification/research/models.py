@@ -268,7 +268,7 @@ class Run(leases.Leased):
     spec = models.JSONField()
     # How often this (tree, seed, class) was asked for: a second, unrelated owner is replica 1; a re-run after an invalid one counts on.
     replica = models.PositiveSmallIntegerField(default=0)
-    seed_index = models.PositiveSmallIntegerField(default=0)
+    seed_index = models.PositiveIntegerField(default=0)
     seed = models.BigIntegerField()
     class_text = models.CharField(max_length=classes.MAX_TEXT, blank=True, default="")
     hardware = models.JSONField(default=list)

@@ -60,7 +60,7 @@ def baseline_side(*, candidate: Candidate, spec: Spec, seed_index: int, now: dat
     agreed = agreement.baseline(tip=candidate.parent, seed_index=seed_index, class_text=candidate.class_text)
     if agreed is not None:
         return Side(agreed.holdout_score, "" if agreed.holdout_score is not None else reasons.TIP_NOT_EVALUATED)
-    asked = Run.objects.filter(kind=Run.Kind.BASELINE, tip=candidate.parent, seed_index=seed_index, class_text=candidate.class_text)
+    asked = Run.objects.filter(agreement.of_tip(candidate.parent), seed_index=seed_index, class_text=candidate.class_text)
     found = _settle(asked, now)
     if found.pool_failure:
         return Side(failure=reasons.TIP_NOT_EVALUATED)
@@ -76,10 +76,9 @@ def baseline_side(*, candidate: Candidate, spec: Spec, seed_index: int, now: dat
 def cached_scores(candidate: Candidate) -> tuple[float, ...]:
     """Return the tip's scores in the candidate's class on seeds that are not its own, from runs that owners agreed on."""
     assert candidate.parent is not None
-    asked = Run.objects.filter(kind=Run.Kind.BASELINE, tip=candidate.parent, class_text=candidate.class_text, stage=_Stage.VALID)
-    others = asked.exclude(seed_index__in=candidate.seed_indexes).order_by("seed_index").values_list("seed_index", flat=True).distinct()
-    agreed = (agreement.baseline(tip=candidate.parent, seed_index=index, class_text=candidate.class_text) for index in others)
-    return tuple(run.holdout_score for run in agreed if run is not None and run.holdout_score is not None)[: sequential.MAX_BASELINES]
+    known = agreement.baselines(tip=candidate.parent, class_text=candidate.class_text)
+    others = [known[index].holdout_score for index in sorted(known.keys() - set(candidate.seed_indexes))]
+    return tuple(score for score in others if score is not None)[: sequential.MAX_BASELINES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def _ask(*, candidate: Candidate, spec: Spec, seed_index: int, kind: Run.Kind, r
             spec=candidate.task.spec,
             replica=replica,
             seed_index=seed_index,
-            seed=seeding.seed(tip=candidate.parent, class_text=candidate.class_text, index=seed_index),
+            seed=seeding.seed(task=candidate.task, class_text=candidate.class_text, index=seed_index),
             class_text=candidate.class_text,
             hardware=list(spec.hardware),
             level=spec.sandbox_level,

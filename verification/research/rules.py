@@ -46,8 +46,9 @@ APPEAL_DECIDED_WITHIN = datetime.timedelta(days=14)
 # Each costs the platform a training: of one owner so many in `APPEALS_COUNT_FOR`, beside those that were right.
 MAX_APPEALS = 3
 APPEALS_COUNT_FOR = datetime.timedelta(days=30)
-# A secret seed serves so many candidates of one tip and class: owners see it, so it wears out.
+# A secret seed serves so many candidates of one task and class: owners see it, so it wears out.
 SEED_USES = 8
+# New seeds are drawn from so many numbers.
 SEED_POOL = 64
 # What the price of a run asks for, unless the poster's side says more: share of runs audited, random segments of each.
 AUDIT_SHARE = 0.1

@@ -48,6 +48,10 @@ def test_every_seed_is_picked_about_as_often() -> None:
     assert all(abs(counts[index] - 250) < 92 for index in range(64))
 
 
+def test_every_acceptance_has_a_fresh_one_among_its_first_two() -> None:
+    assert [place for place in range(12) if seeds.is_fresh(place)] == [1, 4, 7, 10]
+
+
 def test_pool_seeds_have_63_bits_and_differ() -> None:
     pool = {seeds.pool_seed(SECRET, "t", "k", index) for index in range(1000)}
     assert len(pool) == 1000

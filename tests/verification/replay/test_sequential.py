@@ -53,6 +53,8 @@ def test_does_not_believe_scattered_gains() -> None:
 
 def test_one_lucky_pair_is_not_enough() -> None:
     assert run([0.05]).decision == "CONTINUE"
+    assert run([100.0]).decision == "CONTINUE"
+    assert run([100.0, 100.0]).decision == "ACCEPT"
 
 
 def test_ends_inconclusive_after_the_last_pair() -> None:

@@ -155,7 +155,7 @@ class Migration(migrations.Migration):
                 ('stage', models.CharField(choices=[('OPEN', 'waits for, or is with, an owner'), ('SEALED', 'its report is sealed'), ('REVEALED', 'its report is known; checkpoints are asked for'), ('HANDED_IN', 'everything asked for is here'), ('VALID', 'valid'), ('INVALID', 'invalid'), ('CANCELLED', 'not needed any more')], default='OPEN', max_length=9)),
                 ('spec', models.JSONField()),
                 ('replica', models.PositiveSmallIntegerField(default=0)),
-                ('seed_index', models.PositiveSmallIntegerField(default=0)),
+                ('seed_index', models.PositiveIntegerField(default=0)),
                 ('seed', models.BigIntegerField()),
                 ('class_text', models.CharField(blank=True, default='', max_length=500)),
                 ('hardware', models.JSONField(default=list)),
