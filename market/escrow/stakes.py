@@ -115,6 +115,30 @@ def lose(*, mode: str, worker_id: uuid.UUID, currency: str, divide: Divide, effe
     return lost_minor
 
 
+def restore(*, mode: str, worker_id: uuid.UUID, currency: str, amount_minor: int, effect: str) -> None:
+    """Put back, out of the platform's fees, what a stake lost by a finding that did not hold; ``effect`` is what it was lost by.
+
+    Raises:
+        ValueError: it never lost so much: a bug in the caller.
+    """
+    if not amount_minor:
+        return
+    with retrying.part():
+        stake = _lock(mode, worker_id, currency)
+        lost = Stake.objects.filter(lost_minor__gte=amount_minor)
+        if not changes.update_one(stake, lost, lost_minor=F("lost_minor") - amount_minor):
+            raise ValueError(f"{stake} lost less than {amount_minor} minor units.")
+        fees = account_paths.platform_fees(mode=mode, currency=currency)
+        destination = path(mode=mode, worker_id=worker_id, currency=currency)
+        transfers.post_all(
+            [
+                transfers.Entry(
+                    transfers.effect_id("stake", "restore", effect), fees, destination, amount_minor, currency, "stake_restored", effect
+                )
+            ]
+        )
+
+
 def _lock(mode: str, worker_id: uuid.UUID, currency: str) -> Stake:
     Stake.objects.bulk_create([Stake(mode=mode, worker_id=worker_id, currency=currency)], ignore_conflicts=True)
     locked = Stake.objects.select_for_update(no_key=True)

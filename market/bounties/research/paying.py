@@ -16,7 +16,7 @@ from tasks import batches, ids
 from tasks.models import WorkerProfile
 from verification.replay.spec import Spec
 from verification.research import reasons
-from verification.research.models import Host, Run
+from verification.research.models import Appeal, Host, Run
 
 _Stage = Run.Stage
 _Reason = RunPayment.Reason
@@ -26,7 +26,12 @@ _CUT_SHORT = Q(stage=_Stage.CANCELLED, reason_code=reasons.NOT_NEEDED) & ~Q(leas
 _BEGUN = Q(reported_step__gt=0) | Q(sealed_at__isnull=False)
 _UNJUDGED = Q(stage=_Stage.CANCELLED, reason_code=reasons.NOT_EVALUATED, handed_in_at__isnull=False)
 _FORGED = Q(stage=_Stage.INVALID, reason_code__in=rules.FORGERIES)
+# What the platform's own pool got wrong, its fees pay: neither the poster, nor whoever trained the run anew.
+_OVERTURNED = Q(stage=_Stage.INVALID, appeal__status=Appeal.Status.OVERTURNED)
 _DESERTED = Q(stage=_Stage.CANCELLED, reason_code__in=rules.DESERTIONS, revealed_at__isnull=False)
+
+# Of an appeal that ended like this, what the finding cost is put back (`appealing`).
+UNCONFIRMED = (Appeal.Status.OVERTURNED, Appeal.Status.UNDECIDED)
 
 # What a run takes is known from so many that were valid.
 _RUNS_TO_TIME = 20
@@ -34,7 +39,7 @@ _RUNS_TO_TIME = 20
 
 def unpaid() -> QuerySet[Run]:
     """Return the runs of research bounties that ended and are to be paid. The trusted pool is the platform's own and is not."""
-    ended = Run.objects.filter(Q(stage=_Stage.VALID) | _UNJUDGED | (_CUT_SHORT & _BEGUN))
+    ended = Run.objects.filter(Q(stage=_Stage.VALID) | _UNJUDGED | (_CUT_SHORT & _BEGUN) | _OVERTURNED)
     theirs = ended.filter(owner__isnull=False, is_trusted_only=False, payment__isnull=True)
     return theirs.exclude(kind=Run.Kind.CALIBRATION).filter(task__bounty__isnull=False)
 
@@ -42,13 +47,15 @@ def unpaid() -> QuerySet[Run]:
 def unpaid_calibrations() -> QuerySet[Run]:
     """Return each valid calibration of a host that was never paid for one."""
     paid = RunPayment.objects.filter(run__host=OuterRef("host"), reason=_Reason.CALIBRATION)
-    valid = Run.objects.filter(kind=Run.Kind.CALIBRATION, stage=_Stage.VALID, owner__isnull=False, host__isnull=False)
+    first = Run.objects.filter(kind=Run.Kind.CALIBRATION, owner__isnull=False, host__isnull=False)
+    valid = first.filter(Q(stage=_Stage.VALID) | _OVERTURNED)
     return valid.filter(is_trusted_only=False).exclude(Exists(paid))
 
 
 def unforfeited() -> QuerySet[Run]:
     """Return the runs that were forged, or left when they were to be audited, and have cost their owners no stake yet."""
-    return Run.objects.filter(_FORGED | _DESERTED, owner__isnull=False, is_trusted_only=False, forfeit__isnull=True)
+    found = Run.objects.filter(_FORGED | _DESERTED, owner__isnull=False, is_trusted_only=False, forfeit__isnull=True)
+    return found.exclude(appeal__status__in=UNCONFIRMED)
 
 
 def pay_runs_due(*, now: datetime.datetime, limit: int = 200) -> int:
@@ -122,7 +129,8 @@ def _pay(run_id: uuid.UUID, now: datetime.datetime) -> bool:
         return False
     reserve = CaseReserve.objects.filter(candidate=run.candidate_id, released_at=None).first() if run.candidate_id else None
     amount_minor = _pay_minor(run, bounty)
-    held_minor = min(amount_minor, _spendable_minor(bounty, reserve)) if reserve else 0
+    is_overturned = run.stage == _Stage.INVALID
+    held_minor = min(amount_minor, _spendable_minor(bounty, reserve)) if reserve and not is_overturned else 0
     worker = profile_of(run.owner_id, run.mode)
     staked_minor = stakes.fill(
         mode=bounty.mode,
@@ -197,7 +205,9 @@ def _forfeit(run_id: uuid.UUID, now: datetime.datetime) -> bool:
     if bounty:
         bounty = locks.lock_bounty(bounty.pk)
     currency = bounty.currency if bounty else rules.CALIBRATION_PAY.currency
-    if Forfeit.objects.filter(run=run).exists():
+    # Its appeal may be decided at this moment.
+    Run.objects.select_for_update(no_key=True).get(pk=run_id)
+    if not unforfeited().filter(pk=run_id).exists():
         return False
     forfeit_stake(run=run, currency=currency, challenger_path=None, now=now)
     return True
@@ -206,6 +216,8 @@ def _forfeit(run_id: uuid.UUID, now: datetime.datetime) -> bool:
 def _reason(run: Run) -> RunPayment.Reason:
     if run.stage == _Stage.VALID:
         return _Reason.VALID
+    if run.stage == _Stage.INVALID:
+        return _Reason.OVERTURNED
     return _Reason.UNJUDGED if run.reason_code == reasons.NOT_EVALUATED else _Reason.PARTIAL
 
 

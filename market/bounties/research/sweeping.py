@@ -3,13 +3,16 @@
 import datetime
 from collections.abc import Iterable
 
-from market.bounties.research import cancelling, challenging, findings, maturing, paying, settlement
+from market.bounties.research import appealing, cancelling, challenging, findings, maturing, paying, settlement
 from market.bounties.sweeping import Step
 from tasks import batches
+from verification.research import appeals
 
 # In the order in which money follows facts, so that one pass carries a row as far as it can go. Runs before verdicts: what a
 # candidate's reserve is for, it pays.
 STEPS: dict[str, Step] = {
+    "appeals decided": appeals.conclude_due,
+    "stakes put back": appealing.make_good_due,
     "research runs paid": paying.pay_runs_due,
     "calibrations paid": paying.pay_calibrations_due,
     "challenges decided": challenging.decide_due,
