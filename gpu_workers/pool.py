@@ -2,9 +2,13 @@
 
 import contextlib
 import logging
+import os
 import secrets
+import shutil
+import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +18,7 @@ from pydantic import JsonValue
 
 import agents_sdk.errors
 from agents_sdk import leases
-from gpu_workers.runner import broker, checkpoints, conversation, evaluation, hardware, segments, smoke, training
+from gpu_workers.runner import broker, checkpoints, conversation, evaluation, folders, hardware, segments, smoke, training
 from gpu_workers.sandbox import levels
 from verification.replay import digests, reports, trees
 from verification.replay.classes import ClassKey
@@ -24,6 +28,9 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 120
 SALT_BYTES = 32
+_FOLDERS = "atoms-pool-"
+# A folder that was made is locked at once; until then it looks as if its pool were dead.
+_LOCKED_WITHIN_S = 60.0
 # How often a sealed training looks whether its report is due.
 LOOK_AGAIN_S = 5.0
 
@@ -90,9 +97,9 @@ class Pool:
         return tally
 
     def _work(self, item: leases.LeaseItem, tally: Tally) -> None:
-        with _heart(self._client, item) as is_lost, tempfile.TemporaryDirectory(prefix="atoms-pool-") as folder:
+        with _heart(self._client, item) as is_lost, _job_folder() as folder:
             try:
-                job = self._fetched(item, Path(folder), should_stop=lambda: is_lost.is_set() or self._is_stopping())
+                job = self._fetched(item, folder, should_stop=lambda: is_lost.is_set() or self._is_stopping())
                 _WORK[item.kind](self._client, job)
             except (agents_sdk.errors.StaleLease, conversation.Stopped):
                 tally.stale += is_lost.is_set()
@@ -250,6 +257,26 @@ _CANNOT = (
     hardware.NoSuchDevice,
     training.WrongClass,
 )
+
+
+@contextlib.contextmanager
+def _job_folder() -> Iterator[Path]:
+    """Give a folder for one job; it goes with the job, or, if this process is killed, when another begins one."""
+    _forget_left()
+    with tempfile.TemporaryDirectory(prefix=_FOLDERS) as name, folders.held(Path(name)):
+        yield Path(name)
+
+
+def _forget_left() -> None:
+    """Delete what killed pools left behind: inputs and checkpoints of hundreds of megabytes."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        # Somebody else is at it, or was quicker.
+        with contextlib.suppress(folders.Busy, OSError):
+            found = left.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if is_ours and found.st_mtime < time.time() - _LOCKED_WITHIN_S:
+                with folders.held(left):
+                    shutil.rmtree(left)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,10 @@ def conclude(*, candidate: Candidate, since: datetime.datetime, now: datetime.da
             return Outcome.FALLS
         checked = _to_check(locked)
         trusted = [_trusted_of(run).first() for run in checked]
-        if any(again is None or _is_living(again) for again in trusted):
+        lost = [run for run, again in zip(checked, trusted, strict=True) if again is not None and _is_lost(again)]
+        for run in lost:
+            _ask_again(run)
+        if lost or any(again is None or _is_living(again) for again in trusted):
             return Outcome.OPEN
         pairs = [(run, again) for run, again in zip(checked, trusted, strict=True) if again is not None and again.stage == Run.Stage.VALID]
         forged = [run for run, again in pairs if _class_of(run) == _class_of(again) and agreement.root_of(run) != agreement.root_of(again)]
@@ -107,6 +110,12 @@ def _ask_again(run: Run) -> None:
 
 def _is_living(run: Run) -> bool:
     return run.stage not in runs.ENDED and run.lease_state != leases.LeaseState.DEAD
+
+
+def _is_lost(again: Run) -> bool:
+    """Tell whether the pool was killed over a finished training; nobody's stake hangs on that, until it happens again and again."""
+    is_left = again.stage == Run.Stage.CANCELLED and again.reason_code in (reasons.VANISHED, reasons.GAVE_UP)
+    return is_left and _trusted_of(again).count() < rules.MAX_ATTEMPTS
 
 
 def _class_of(run: Run) -> str:

@@ -23,17 +23,20 @@ def for_host(*, host: Host, owner: AbstractBaseUser, modes: tuple[str, ...]) -> 
 def for_trusted_pool(*, owner: AbstractBaseUser, modes: tuple[str, ...], hardware: str = "") -> leases.LeasedQuerySet[Run]:
     """Return the open runs that only the trusted pool may train; its class may be another one of the spec's hardware."""
     runs = Run.objects.filter(stage=Run.Stage.OPEN, is_trusted_only=True, mode__in=modes)
-    return strangers_runs(runs.filter(hardware__contains=[hardware]) if hardware else runs, owner)
+    # What it has begun before, too: one of its machines may have been killed over it, and nobody else may train it.
+    return _others_runs(runs.filter(hardware__contains=[hardware]) if hardware else runs, owner)
 
 
 def strangers_runs(runs: leases.LeasedQuerySet[Run], owner: AbstractBaseUser) -> leases.LeasedQuerySet[Run]:
     """Leave out what concerns this user: his tasks, his commits, what he gave back, and seeds of a tree that he has trained."""
-    # Q objects instead of exclude(): a run without a candidate must pass, and NULL is not unequal to anything in SQL.
-    is_his = Q(task__owner=owner.pk) | Q(candidate__claimant=owner.pk) | Q(tip__candidate__claimant=owner.pk)
-    # What is trained again on appeal names no candidate of its own.
-    is_his |= Q(again_for__run__candidate__claimant=owner.pk) | Q(again_for__run__owner=owner.pk)
     # An open run that came back from him is not trained: only he may be slow, the run is the same.
     begun = ~Q(stage=Run.Stage.OPEN) | Q(lease_state=leases.LeaseState.LEASED)
     trained = Run.objects.filter(begun, tree=OuterRef("tree"), seed=OuterRef("seed"), owner=owner.pk).exclude(pk=OuterRef("pk"))
+    return _others_runs(runs, owner).exclude(Exists(trained))
+
+
+def _others_runs(runs: leases.LeasedQuerySet[Run], owner: AbstractBaseUser) -> leases.LeasedQuerySet[Run]:
+    # Q objects instead of exclude(): a run without a candidate must pass, and NULL is not unequal to anything in SQL.
+    is_his = Q(task__owner=owner.pk) | Q(candidate__claimant=owner.pk) | Q(tip__candidate__claimant=owner.pk)
     mine = Run.objects.filter(is_his, pk=OuterRef("pk"))
-    return runs.exclude(Exists(mine)).exclude(Exists(trained)).exclude(failed_by__contains=[str(owner.pk)])
+    return runs.exclude(Exists(mine)).exclude(failed_by__contains=[str(owner.pk)])

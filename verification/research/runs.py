@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Least, Now
 
 from tasks import ids, leases
@@ -133,7 +133,7 @@ def _hand_over(run: Run, key_id: uuid.UUID, user: AbstractBaseUser, host: Host |
 def heartbeat(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, lease_s: int, step: int | None = None) -> None:
     """Let the lease of an open run end ``lease_s`` seconds from now, and note the ``step`` it has come to.
 
-    A sealed run keeps its longer lease.
+    A sealed run keeps its longer lease; the trusted pool's has none.
 
     Raises:
         NoRun: this key was not given such a run.
@@ -141,6 +141,8 @@ def heartbeat(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, lease_s: int,
     """
     run = _of_key(run_id, key_id)
     if run.token == token and run.lease_state == _LEASED and run.stage != _Stage.OPEN:
+        if run.is_trusted_only:
+            Run.objects.filter(leased_by_key=key_id).heartbeat(pk=run_id, token=token, lease_s=lease_s)
         return
     spec = Spec.from_json(run.spec)
     # Or a holder who only ever says that he lives would keep a candidate from its verdict for ever.
@@ -154,7 +156,7 @@ def heartbeat(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, lease_s: int,
 
 
 def seal(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, seal: str, now: datetime.datetime) -> Sealed:
-    """Take the seal of a finished run's report (see `reports.seal`); from now on its lease lasts `rules.SEALED_LEASE_S`.
+    """Take the seal of a finished run's report (see `reports.seal`); from now on an owner's lease lasts `rules.SEALED_LEASE_S`.
 
     Raises:
         NoRun, MalformedSeal
@@ -165,7 +167,8 @@ def seal(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, seal: str, now: da
         raise MalformedSeal("The seal must be 64 hexadecimal digits in lower case (SHA-256).")
     run = _of_key(run_id, key_id)
     if run.stage == _Stage.OPEN:
-        until = Now() + datetime.timedelta(seconds=rules.SEALED_LEASE_S)
+        # A pool that was killed has lost the report under its seal: waiting a day for it would only hold up the verdict.
+        until = F("lease_until") if run.is_trusted_only else Now() + datetime.timedelta(seconds=rules.SEALED_LEASE_S)
         moved = _held(run, token, _Stage.OPEN).update(stage=_Stage.SEALED, seal=seal, sealed_at=now, lease_until=until)
         run.refresh_from_db()
         if moved:
@@ -330,12 +333,14 @@ def ready() -> QuerySet[Run]:
 def _end_vanished(run: Run, now: datetime.datetime) -> int:
     # Again in the statement: he may have come back in between.
     still = Run.objects.filter(pk=run.pk, token=run.token, stage=run.stage, lease_state=_LEASED, lease_until__lte=Now())
-    moved = still.update(
-        stage=_Stage.CANCELLED, reason_code=reasons.VANISHED, judged_at=now, lease_state=leases.LeaseState.DONE, lease_until=None
-    )
-    if moved:
-        hosts.note_deserted(run=run)
-        nudges.wake(run)
+    # With the host's record, or a crash in between would spare it the audit that it left.
+    with transaction.atomic():
+        moved = still.update(
+            stage=_Stage.CANCELLED, reason_code=reasons.VANISHED, judged_at=now, lease_state=leases.LeaseState.DONE, lease_until=None
+        )
+        if moved:
+            hosts.note_deserted(run=run)
+            nudges.wake(run)
     return moved
 
 

@@ -3,10 +3,11 @@
 import datetime
 
 import pytest
+from django.db.models.functions import Now
 
 from tasks import clock
 from tests.verification.research import scenes
-from verification.research import challenges, reasons, tips
+from verification.research import challenges, reasons, rules, runs, tips
 from verification.research.models import Candidate, Finding, Run
 
 pytestmark = pytest.mark.django_db
@@ -62,3 +63,28 @@ def test_falls_by_a_forged_run_and_is_no_tip_any_more() -> None:
     forged = Run.objects.filter(kind=Run.Kind.CANDIDATE, is_trusted_only=False, stage=Run.Stage.VALID)
     assert found == [(False, reasons.OTHER_ROOT, Run.Kind.CANDIDATE)] * forged.count()
     assert tips.current(candidate.task).number == 0
+
+
+def test_is_not_left_undecided_by_a_pool_that_was_killed() -> None:
+    candidate = accepted()
+    challenges.ask(candidate=candidate)
+    for left in range(rules.MAX_ATTEMPTS):
+        assert look(candidate) == challenges.Outcome.OPEN
+        for run in scenes.lease_trusted_runs(limit=8):
+            scenes.seal(run)
+        Run.objects.filter(stage=Run.Stage.SEALED).update(lease_until=Now() - datetime.timedelta(seconds=1))
+        assert runs.sweep(now=clock.now()) > 0, left
+    # Enough: whoever staked has his stake back.
+    assert look(candidate) == challenges.Outcome.UNKNOWN
+
+
+def test_goes_on_when_another_pool_trains_what_a_killed_one_left() -> None:
+    candidate = accepted()
+    challenges.ask(candidate=candidate)
+    scenes.seal(scenes.lease_trusted_runs(limit=1)[0])
+    Run.objects.filter(stage=Run.Stage.SEALED).update(lease_until=Now() - datetime.timedelta(seconds=1))
+    runs.sweep(now=clock.now())
+    scenes.work_pool()
+    assert look(candidate) == challenges.Outcome.OPEN
+    scenes.work_pool()
+    assert look(candidate) == challenges.Outcome.STANDS

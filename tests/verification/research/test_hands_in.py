@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from tasks import clock, leases
 from tests.verification.research import scenes
 from verification.replay import reports
-from verification.research import files, reasons, rounds, rules, runs
+from verification.research import files, hosts, reasons, rounds, rules, runs
 from verification.research.models import Artefact, Candidate, Host, Run, TrustedJob
 
 pytestmark = pytest.mark.django_db
@@ -236,3 +236,25 @@ def test_is_asked_anew_when_its_owner_gives_up_after_the_seal() -> None:
     scenes.train(second)
     scenes.advance(Candidate.objects.get())
     assert Run.objects.filter(kind=Run.Kind.BASELINE, replica=2, stage=Run.Stage.OPEN).exists()
+
+
+def test_ends_a_deserted_run_together_with_its_hosts_record_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process killed between the two would spare the deserter the audits of a new host."""
+    machine = scenes.open_host()
+    scenes.begin(scenes.post())
+    run = scenes.lease_one(machine, Run.Kind.CANDIDATE)
+    scenes.seal(run)
+    Run.objects.filter(pk=run.pk).update(lease_until=Now() - datetime.timedelta(seconds=1))
+
+    def die(*, run: Run) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(hosts, "note_deserted", die)
+        with pytest.raises(KeyboardInterrupt):
+            runs.sweep(now=clock.now())
+    run.refresh_from_db()
+    assert run.stage == Run.Stage.SEALED
+    assert runs.sweep(now=clock.now()) == 1
+    machine.refresh_from_db()
+    assert machine.valid_count == 0

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from tasks import clock, leases
 from tests import people
 from tests.verification.research import scenes
-from verification.research import inputs, readings, reasons, rules, trusted
+from verification.research import inputs, readings, reasons, rules, runs, trusted
 from verification.research.models import Candidate, Host, Run, TrustedJob
 
 pytestmark = pytest.mark.django_db
@@ -89,7 +89,7 @@ def test_finds_a_run_invalid_whose_audit_fails(order: tuple[str, str]) -> None:
 
 
 def test_finds_a_run_invalid_whose_scored_weights_are_not_at_its_last_leaf() -> None:
-    run = handed_in(valid_count=50)
+    run = handed_in(valid_count=scenes.TRUSTED)
     [job] = scenes.lease_jobs()
     scenes.complete(job, {**scenes.readings_of(job), "leaf": "0" * 64})
     run.refresh_from_db()
@@ -109,7 +109,7 @@ def test_finds_a_run_invalid_whose_scored_weights_are_not_at_its_last_leaf() -> 
     ],
 )
 def test_is_refused_readings_of_another_shape(sent: dict[str, object]) -> None:
-    run = handed_in(valid_count=50)
+    run = handed_in(valid_count=scenes.TRUSTED)
     [job] = scenes.lease_jobs()
     with pytest.raises(readings.MalformedReadings):
         scenes.complete(job, sent)
@@ -118,7 +118,7 @@ def test_is_refused_readings_of_another_shape(sent: dict[str, object]) -> None:
 
 
 def test_gives_a_stranger_nothing() -> None:
-    handed_in(valid_count=50)
+    handed_in(valid_count=scenes.TRUSTED)
     [job] = scenes.lease_jobs()
     stranger = {"job_id": job.pk, "token": job.token, "key_id": uuid.uuid4()}
     with pytest.raises(trusted.NoJob):
@@ -144,7 +144,7 @@ def test_gets_no_job_that_concerns_its_own_user() -> None:
 
 
 def test_answers_itself_for_what_it_cannot_evaluate() -> None:
-    run = handed_in(valid_count=50)
+    run = handed_in(valid_count=scenes.TRUSTED)
     for _ in range(rules.TRUSTED_ATTEMPTS):
         TrustedJob.objects.update(available_at=Now())
         [job] = scenes.lease_jobs()
@@ -152,17 +152,42 @@ def test_answers_itself_for_what_it_cannot_evaluate() -> None:
         assert code == "out_of_disk_"
     run.refresh_from_db()
     assert (run.stage, run.reason_code, run.reported_step) == (Run.Stage.CANCELLED, reasons.NOT_EVALUATED, 200)
-    assert Host.objects.get(runs=run).valid_count == 50
+    assert Host.objects.get(runs=run).valid_count == scenes.TRUSTED
     scenes.advance(Candidate.objects.get())
     assert Run.objects.filter(kind=Run.Kind.CANDIDATE, replica=1, stage=Run.Stage.OPEN).exists()
 
 
 def test_ends_what_a_dead_process_left_given_up() -> None:
     """The last attempt lapsed: no call says so, the sweep finds it."""
-    run = handed_in(valid_count=50)
+    run = handed_in(valid_count=scenes.TRUSTED)
     TrustedJob.objects.filter(run=run).update(attempts=rules.TRUSTED_ATTEMPTS - 1)
     [_] = scenes.lease_jobs()
     TrustedJob.objects.filter(run=run).update(lease_until=Now() - datetime.timedelta(seconds=1))
     assert trusted.sweep(now=clock.now()) == 1
     run.refresh_from_db()
     assert (run.stage, run.reason_code) == (Run.Stage.CANCELLED, reasons.NOT_EVALUATED)
+
+
+def test_keeps_its_own_sealed_training_no_longer_than_it_says_that_it_lives() -> None:
+    # One owner alone: the tip is for the pool to train.
+    scenes.open_host()
+    scenes.begin(scenes.post())
+    (run,) = scenes.lease_trusted_runs()
+    scenes.seal(run)
+    run.refresh_from_db()
+    soon = clock.now() + datetime.timedelta(seconds=60)
+    assert run.lease_until is not None
+    assert run.lease_until <= soon
+    runs.heartbeat(run_id=run.pk, token=run.token, key_id=scenes.POOL_KEY, lease_s=600)
+    before = run.lease_until
+    run.refresh_from_db()
+    assert run.lease_until - before > datetime.timedelta(seconds=500)
+    Run.objects.update(lease_until=Now() - datetime.timedelta(seconds=1))
+    runs.sweep(now=clock.now())
+    run.refresh_from_db()
+    assert (run.stage, run.reason_code) == (Run.Stage.CANCELLED, reasons.VANISHED)
+    # Another machine of the pool trains it anew.
+    scenes.advance(Candidate.objects.get())
+    (again,) = scenes.lease_trusted_runs()
+    assert (again.tree_id, again.seed) == (run.tree_id, run.seed)
+    assert scenes.train(again).stage == Run.Stage.HANDED_IN
