@@ -140,6 +140,13 @@ class ResearchBounty(models.Model):
         return self.status in FINISHED
 
 
+class Warned(models.Model):
+    """What may be done, and should be known first."""
+
+    code: models.Code
+    message: models.Words = ""
+
+
 class ResearchQuote(models.Model):
     """What a research bounty would cost and whether it would be published; nothing was made."""
 
@@ -149,6 +156,7 @@ class ResearchQuote(models.Model):
     sure_candidates: Whole = 0
     offer: Offer
     policy: models.Policy
+    warnings: tuple[Warned, ...] = ()
 
 
 class Point(models.Model):

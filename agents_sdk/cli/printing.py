@@ -94,6 +94,7 @@ def research_quote(found: research_models.ResearchQuote, *, as_json: bool) -> li
     return [
         f"total {found.total}  {verdict}",
         f"  candidates {found.sure_candidates} at {found.most_a_candidate} at most; most cost far less",
+        *(f"  warning    {warned.message}" for warned in found.warnings),
     ]
 
 

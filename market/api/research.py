@@ -122,6 +122,13 @@ class ResearchOutput(serializers.Serializer[object]):
     url = serializers.CharField()
 
 
+class WarningOutput(serializers.Serializer[object]):
+    """What may be done, and should be known first."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
 class ResearchQuoteOutput(serializers.Serializer[object]):
     """What a research bounty would cost and whether it may be published; nothing was made."""
 
@@ -131,6 +138,7 @@ class ResearchQuoteOutput(serializers.Serializer[object]):
     sure_candidates = serializers.IntegerField(help_text="How many of such the budget pays.")
     offer = OfferOutput()
     policy = bounties.PolicyOutput()
+    warnings = WarningOutput(many=True)
 
 
 class DataFileOutput(serializers.Serializer[object]):
@@ -388,6 +396,7 @@ def quote_json(quote: posting.Quote) -> dict[str, object]:
         "sure_candidates": price.sure_candidate_count,
         "offer": _offer_json(price),
         "policy": {"version": quote.policy.version, "is_allowed": quote.policy.is_allowed, "codes": list(quote.policy.codes)},
+        "warnings": [{"code": code, "message": posting.WARNINGS[code]} for code in quote.warnings],
     }
 
 

@@ -16,7 +16,7 @@ from market.common import retrying
 from market.policy import decisions, screening
 from tasks import text
 from tasks.kinds import training_replay
-from verification.replay import policy
+from verification.replay import policy, sequential
 from verification.replay import spec as specs
 from verification.research import posting as task_posting
 
@@ -25,14 +25,21 @@ DESCRIPTION_LENGTH = 4000
 
 Offer = pricing.Offer
 
+# What a poster may do and should know before he does.
+WARNINGS = {
+    "pairs_too_noisy": "spec.paired_sd is more than 0.71 of spec.min_effect: more than 5 % of the candidates that gain 2 min_effects will"
+    " not be accepted, and a verdict takes more runs. Ask for a larger min_effect, or train longer."
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a dry run answers. Money in minor units."""
+    """What a dry run answers. Money in minor units; ``warnings`` are codes of `WARNINGS`."""
 
     spec: specs.Spec
     price: pricing.Price
     policy: decisions.Decision
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,8 @@ def quote(
     """
     draft = _draft(agent, key, title, description, spec_json, offer, closes_at, now)
     spending.check(key=key, bounty=None, amount_minor=draft.price.budget_minor, currency=draft.price.currency, now=now)
-    return Quote(spec=draft.spec, price=draft.price, policy=draft.policy)
+    is_noisy = draft.spec.paired_sd > sequential.MOST_PAIRED_DEVIATION * draft.spec.min_effect
+    return Quote(spec=draft.spec, price=draft.price, policy=draft.policy, warnings=("pairs_too_noisy",) if is_noisy else ())
 
 
 def post(

@@ -40,6 +40,9 @@ def test_quotes_what_one_candidate_may_cost_and_writes_nothing(agent: Agent, now
     quoted = quote(agent, now)
     assert (quoted.price.case_minor, quoted.price.sure_candidate_count, quoted.price.max_runs) == (scene.CASE_MINOR, 2, 8)
     assert quoted.policy.is_allowed
+    assert quoted.warnings == ()
+    noisy = scene.spec_json(agent.owner, paired_sd=0.72 * scene.MIN_EFFECT)
+    assert quote(agent, now, spec_json=noisy).warnings == ("pairs_too_noisy",)
     assert (ResearchBounty.objects.count(), ResearchTask.objects.count()) == (0, 0)
 
 
