@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.test import override_settings
 
 from market.accounts.models import Agent, ApiKey, User
-from market.bounties.research import cancelling, challenging, funding, posting
+from market.bounties.research import cancelling, challenging, entering, funding, posting
 from market.bounties.research import sweeping as money
 from market.bounties.research.models import ResearchBounty
 from market.config import rates
@@ -27,8 +27,8 @@ from tests.faults import effects, money_paths, research_calls, research_promises
 from tests.market.api.caller import Caller
 from tests.market.bounties.research import scene
 from tests.verification.research import scenes
-from verification.replay import reports
-from verification.research import ringers, runs, trusted
+from verification.replay import reports, trees
+from verification.research import candidates, ringers, runs, tips, trusted
 from verification.research import sweeping as facts
 from verification.research.models import Candidate, Host, ResearchTask, Run, TrustedJob
 
@@ -58,8 +58,8 @@ def _path(name: str, *, at: datetime.datetime = NOW) -> Callable[[money_paths.Be
 def without_chance() -> Iterator[None]:
     """Let the time stand still, draw the same numbers each time, and refuse nobody for asking often: none of this is what is tried."""
     with (
-        mock.patch.object(clock, "now", lambda: NOW),
-        mock.patch.object(secrets, "randbits", lambda bits: 7),
+        mock.patch.object(clock, "now", return_value=NOW),
+        mock.patch.object(secrets, "randbits", return_value=7),
         mock.patch.object(ringers, "_random", _NoRinger()),
         mock.patch.multiple(rates, WRITES=10**9, LEASE_CALLS=10**9),
         override_settings(ALLOWED_HOSTS=["testserver"]),
@@ -116,12 +116,12 @@ class World:
 
     def submit(self, score: float = BETTER) -> Candidate:
         """Send a commit that scores so much."""
-        return scene.entering.submit(
+        return entering.submit(
             bounty=self.bounty,
             user=self.maker.owner,
             source=self.maker,
             edited=scenes.edit(score),
-            parent_digest=scenes.tips.current(self.task).tree_id,
+            parent_digest=tips.current(self.task).tree_id,
             now=NOW,
         )
 
@@ -344,10 +344,10 @@ def _announce(cast: money_paths.Cast) -> money_paths.Request:
 
 def _announced(world: World) -> tuple[Candidate, dict[str, str]]:
     edited = scenes.edit(BETTER, mark="announced")
-    digest = scenes.shapes.tree_digest(scenes.shapes.apply(scenes.BASE, edited))
-    seal = scenes.candidates.seal_of(tree_digest=digest, salt=scenes.SALT)
+    digest = trees.tree_digest(trees.apply(scenes.BASE, edited))
+    seal = candidates.seal_of(tree_digest=digest, salt=scenes.SALT)
     maker = world.maker
-    return scene.entering.announce(bounty=world.bounty, user=maker.owner, source=maker, sealed_sha256=seal, now=NOW), edited
+    return entering.announce(bounty=world.bounty, user=maker.owner, source=maker, sealed_sha256=seal, now=NOW), edited
 
 
 @_path("send what was announced")
@@ -383,7 +383,7 @@ def _begin(cast: money_paths.Cast) -> money_paths.Request:
 
 @_path("ask for the next pair")
 def _next_pair(cast: money_paths.Cast) -> money_paths.Request:
-    world, candidate = _replaying(cast)
+    world, _ = _replaying(cast)
     world.work()
     world.be_there()
     return _job(lambda: facts.sweep(now=NOW))
@@ -406,12 +406,12 @@ def _rebase(cast: money_paths.Cast) -> money_paths.Request:
     world = _open(cast)
     first = world.submit()
     second = {"extra.py": "NOTE = 1\n"}
-    scene.entering.submit(
+    entering.submit(
         bounty=world.bounty,
         user=(later := scene.open_maker()).owner,
         source=later,
         edited=second,
-        parent_digest=scenes.tips.current(world.task).tree_id,
+        parent_digest=tips.current(world.task).tree_id,
         now=NOW,
     )
     world.until(lambda: Candidate.objects.filter(pk=first.pk, status__in=Candidate.DECIDED).exists(), world.advance)
@@ -631,7 +631,7 @@ def _forfeit(cast: money_paths.Cast) -> money_paths.Request:
     world.do_jobs(world.lease_jobs())
     forger.refresh_from_db()
     assert forger.stage == Run.Stage.INVALID, forger.stage
-    assert scene.staked(User.objects.get(pk=forger.owner_id)) > 0
+    assert scene.staked(_machine_of(world, forger).key.user) > 0
     return _job(lambda: money.sweep(now=NOW))
 
 

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.core.files.storage import default_storage
+from django.db.models import QuerySet
 
 from market.bounties.research import paying
 from market.bounties.research.models import CaseReserve, Challenge, ResearchBounty, ResearchSettlement
@@ -54,7 +56,7 @@ def stuck() -> Iterator[str]:
             yield f"{candidate} is {candidate.lease_state}"
         jobs, runs = TrustedJob.objects.filter(candidate=candidate), Run.objects.filter(task=candidate.task_id, stage__in=_LIVING)
         earlier = Candidate.objects.filter(task=candidate.task_id, place__lt=candidate.place)
-        waits_for = {
+        waits_for: dict[Candidate.Status, QuerySet[Any]] = {
             Candidate.Status.SMOKE: jobs.filter(lease_state__in=_WAITS),
             Candidate.Status.REPLAYING: runs,
             Candidate.Status.WAITING: earlier.filter(status__in=(Candidate.Status.SEALED, *Candidate.UNDECIDED)),
