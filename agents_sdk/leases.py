@@ -91,6 +91,16 @@ class ReplayWords(_Model):
     title: models.Words = pydantic.Field(default="", repr=False)
 
 
+class RunAppeal(_Model):
+    """Your appeal of a run: OPEN, then OVERTURNED (it was right), STANDS or UNDECIDED. Where it stands, and which step differs first."""
+
+    status: models.Code
+    asked_at: datetime.datetime | None = None
+    decided_at: datetime.datetime | None = None
+    differs_from_checkpoint: _Whole | None = None
+    differs_from_step: _Whole | None = None
+
+
 class Replay(_Model):
     """One run of yours: where it stands, what it pays and why. ``money_status`` is PAID, PENDING or FAILED."""
 
@@ -109,6 +119,10 @@ class Replay(_Model):
     steps: _Whole = 0
     payable_at: datetime.datetime | None = None
     created_at: datetime.datetime | None = None
+    judged_at: datetime.datetime | None = None
+    # Until when an invalid run may be appealed, and its appeal.
+    appeal_until: datetime.datetime | None = None
+    appeal: RunAppeal | None = None
     untrusted: ReplayWords = ReplayWords()
 
 
@@ -327,6 +341,16 @@ class LeaseClient:
             NotFound: you have no such run.
         """
         return self._http.run(_core.get(f"/v1/replays/{_calls.path_id(run_id)}", _core.as_model(Replay)))
+
+    def appeal(self, run_id: str, *, idempotency_key: str | None = None) -> Replay:
+        """Have a run of yours that was judged invalid trained again by the trusted pool, at no cost; once a run. Return it with its appeal.
+
+        Raises:
+            NotFound: you have no such run.
+            Conflict: it was not judged invalid, the time is over (`not_appealable`), or too many appeals came to nothing (`appeals_spent`).
+        """
+        call = _core.post(f"/v1/replays/{_calls.path_id(run_id)}/appeal", _core.as_model(Replay), body={}, idempotency_key=idempotency_key)
+        return self._http.run(call)
 
     def fetch(self, url: str, *, sha256: str = "", largest_bytes: int = _core.LARGEST_FILE_BYTES) -> bytes:
         """Fetch an input and check its digest. The key goes along only to the market's own address.

@@ -105,10 +105,31 @@ def earnings(runs: Iterable[leases.Replay], sums: Mapping[str, money.Sums]) -> l
         paid = f"{run.pay}" if run.pay is not None else "-"
         why = f"  {run.reason}" + (f": {run.reason_text}" if run.reason_text else "") if run.reason else ""
         due = f"  payable {run.payable_at:%Y-%m-%d}" if run.money_status == "PENDING" and run.payable_at else ""
-        lines.append(f"{run.id}  {run.money_status.lower() or '-':8}{paid:>14}  {run.status}{due}{why}")
+        appeal = f"  appeal {run.appeal.status.lower()}" if run.appeal else ""
+        lines.append(f"{run.id}  {run.money_status.lower() or '-':8}{paid:>14}  {run.status}{due}{why}{appeal}")
     for currency, sum_ in sorted(sums.items()):
         lines.append(f"paid {sum_.paid} {currency}   pending {sum_.pending} {currency}")
     return lines or ["no runs yet"]
+
+
+_APPEALS = {
+    "OPEN": "is open: the trusted pool trains the run again, whole. This costs you nothing.",
+    "OVERTURNED": "the pool came to the same: the run is paid, and what your stake lost is put back.",
+    "STANDS": "the pool came to other weights: the finding stands.",
+    "UNDECIDED": "the pool could not tell: what your stake lost is put back, the run is not paid.",
+}
+
+
+def appealed(run: leases.Replay) -> list[str]:
+    """Show what has become of an appeal, and where the run and the pool's training of it part."""
+    appeal = run.appeal
+    if appeal is None:
+        return [f"{run.id}  no appeal"]
+    lines = [f"{run.id}  appeal {_APPEALS.get(appeal.status, appeal.status)}"]
+    if appeal.differs_from_checkpoint is not None:
+        where = f"checkpoint {appeal.differs_from_checkpoint}, step {appeal.differs_from_step}"
+        lines.append(f"  differs    from {where} on; the page of the run shows both curves")
+    return lines
 
 
 def estimate(expected: money.Estimate | None, owner: limits.Limits, watts: float) -> list[str]:

@@ -101,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("finish", parents=[common], help="do what is in hand, take nothing new, then end")
     explain = commands.add_parser("explain", parents=[common], help="show exactly what a run runs, and under which limits")
     explain.add_argument("run", metavar="RUN")
+    appeal = commands.add_parser("appeal", parents=[common], help="have a run that was judged invalid trained again by the market")
+    appeal.add_argument("run", metavar="RUN")
     forget = commands.add_parser("forget", parents=[common], help="remove everything this program keeps")
     forget.add_argument("--anyway", action="store_true", help="even if finished work is not handed in: it is lost then")
     return parser
@@ -209,6 +211,16 @@ def _earnings(context: Context) -> int:
     return NEGATIVE if wrong else OK
 
 
+def _appeal(context: Context) -> int:
+    run_id = _calls.path_id(context.arguments.run)
+    with context.client() as client:
+        # The same key for the same run: asked twice, it is one appeal, whose state the second answer is read for.
+        client.appeal(run_id, idempotency_key=f"appeal-{run_id}")
+        run = client.replay(run_id)
+    _print(context, run.model_dump(mode="json"), printing.appealed(run))
+    return NEGATIVE if run.appeal is not None and run.appeal.status == "STANDS" else OK
+
+
 def _differing(pages: Sequence[leases.ReplayPage], sums: dict[str, money.Sums]) -> list[str]:
     """Return where the market's own sums are not those of the runs it listed."""
     theirs = {each.paid.currency: money.Sums(each.paid.value, each.pending.value) for each in (pages[-1].totals if pages else ())}
@@ -304,6 +316,7 @@ _COMMANDS: dict[str, Callable[[Context], int]] = {
     "resume": _resume,
     "finish": _finish,
     "explain": _explain,
+    "appeal": _appeal,
     "forget": _forget,
 }
 

@@ -26,7 +26,7 @@ from market.policy import mandates
 from tasks import claims, evidence, ids, leases, submissions
 from verification import readings, verdicts, vision_runs
 from verification.replay import fields as replay_fields
-from verification.research import alpha, candidates, files, hosts, ideas, runs, trusted
+from verification.research import alpha, appeals, candidates, files, hosts, ideas, runs, trusted
 from verification.research import posting as research_posting
 from verification.research import readings as trusted_readings
 
@@ -224,6 +224,8 @@ TABLE: dict[type[Exception], Refusal] = {
     candidates.DuplicateTree: Refusal(409, "duplicate_tree", "Send another change: the first to send a tree is judged for it."),
     candidates.AnnouncedBefore: Refusal(409, "announced_before", "Send what you announced, or wait for its end.", True, 1800),
     candidates.NotAnnounced: Refusal(409, "not_announced", "Announce it again, or send it without an announcement."),
+    appeals.NotAppealable: Refusal(409, "not_appealable", LOOK),
+    appeals.AppealsSpent: Refusal(409, "appeals_spent", "Wait until your earlier appeals are decided, or older.", True, 3600),
     alpha.AlphaSpent: Refusal(409, "tries_spent", "Wait until a candidate of yours is accepted, or take another bounty.", True, 3600),
     challenging.NotChallengeable: Refusal(409, "not_challengeable", LOOK),
     challenging.OwnCandidate: Refusal(409, "own_candidate", "Challenge a candidate that you neither made, posted nor replayed."),

@@ -23,8 +23,8 @@ from tasks import clock, ids, leases
 from tasks.models import Mode
 from verification.replay import classes, trees
 from verification.replay.spec import SANDBOX_LEVELS
-from verification.research import demand, hosts, inputs, reasons, runs, trusted
-from verification.research.models import Host, Run, TrustedJob
+from verification.research import appeals, demand, hosts, inputs, reasons, runs, trusted
+from verification.research.models import Appeal, Host, Run, TrustedJob
 
 REPLAY = frozenset({ApiKey.Scope.LEASE_REPLAY})
 MAX_DIFF = 20_000
@@ -119,6 +119,19 @@ class ReplayUntrustedOutput(serializers.Serializer[object]):
     title = serializers.CharField(allow_blank=True)
 
 
+class RunAppealOutput(serializers.Serializer[object]):
+    """Your appeal: the trusted pool trains the run again, whole. ``OVERTURNED``: it was right, and is paid, the stake put back."""
+
+    object = fields.object_field("appeal")
+    status = serializers.ChoiceField(choices=Appeal.Status.values)
+    asked_at = serializers.DateTimeField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+    differs_from_checkpoint = serializers.IntegerField(
+        allow_null=True, help_text="The first checkpoint that is another one than the pool's; null on another hardware class."
+    )
+    differs_from_step = serializers.IntegerField(allow_null=True, help_text="The same as a step.")
+
+
 class ReplayOutput(serializers.Serializer[object]):
     """One training of yours: where it stands, what it pays, and why."""
 
@@ -138,6 +151,8 @@ class ReplayOutput(serializers.Serializer[object]):
     payable_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     judged_at = serializers.DateTimeField(allow_null=True)
+    appeal_until = serializers.DateTimeField(allow_null=True, help_text="Until when an invalid training may be appealed.")
+    appeal = RunAppealOutput(allow_null=True)
     untrusted = ReplayUntrustedOutput()
 
 
@@ -299,6 +314,21 @@ class ReplayView(base.ApiView):
         """Read one training of yours."""
         run = base.find(_runs_of(auth.key_of(request)), "rpl", replay_id)
         return Response(fields.shown(ReplayOutput, replays_json([run])[0]))
+
+
+class ReplayAppealView(base.ApiView):
+    """An owner's appeal."""
+
+    scopes = REPLAY
+    is_vital = True
+
+    @extend_schema(operation_id="replays_appeal", request=None, responses=ReplayOutput)
+    @once.once
+    def post(self, request: Request, replay_id: str) -> Response:
+        """Have a training that was judged invalid trained again by the trusted pool, at no cost; once a training."""
+        mine = _runs_of(auth.key_of(request))
+        appeals.ask(run=base.find(mine, "rpl", replay_id), now=clock.now())
+        return Response(fields.shown(ReplayOutput, replays_json([base.find(mine, "rpl", replay_id)])[0]))
 
 
 class DemandView(base.ApiView):
@@ -464,7 +494,24 @@ def _replay_json(run: Run, payment: RunPayment | None, offered: dict[str, str]) 
         "payable_at": payment.matures_at if payment else None,
         "created_at": run.created_at,
         "judged_at": run.judged_at,
+        "appeal_until": appeals.until(run),
+        "appeal": _appeal_json(run),
         "untrusted": {"title": _title(run)},
+    }
+
+
+def _appeal_json(run: Run) -> dict[str, object] | None:
+    appeal: Appeal | None = getattr(run, "appeal", None)
+    if appeal is None:
+        return None
+    checkpoint = appeal.differs_from
+    return {
+        "object": "appeal",
+        "status": appeal.status,
+        "asked_at": appeal.asked_at,
+        "decided_at": appeal.decided_at,
+        "differs_from_checkpoint": checkpoint,
+        "differs_from_step": None if checkpoint is None else checkpoint * run.spec["checkpoint_every"],
     }
 
 
@@ -523,7 +570,7 @@ def _bounty_id(run: Run) -> str:
 
 
 def _runs_of(key: ApiKey) -> QuerySet[Run]:
-    return Run.objects.filter(owner=key.user_id, mode__in=_modes_of(key)).select_related("task__bounty")
+    return Run.objects.filter(owner=key.user_id, mode__in=_modes_of(key)).select_related("task__bounty", "appeal")
 
 
 def _modes_of(key: ApiKey) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ urlpatterns = [
     path("hosts", replays.HostsView.as_view(), name="hosts"),
     path("replays", replays.ReplaysView.as_view(), name="replays"),
     path("replays/<str:replay_id>", replays.ReplayView.as_view(), name="replay"),
+    path("replays/<str:replay_id>/appeal", replays.ReplayAppealView.as_view(), name="replay-appeal"),
     path("demand", replays.DemandView.as_view(), name="demand"),
     path("stakes", stakes.StakesView.as_view(), name="stakes"),
     path("stakes/withdraw", stakes.StakeWithdrawView.as_view(), name="stakes-withdraw"),

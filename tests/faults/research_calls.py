@@ -159,6 +159,13 @@ def _replay(agent: Agent) -> Made:
     return Made(f"replays/{run}", secret)
 
 
+def _appeal(agent: Agent) -> Made:
+    run, secret = leased()
+    scenes.train(run, scenes.leaves_of(run, forged_from=1, flavour="no work"))
+    scenes.work_pool()
+    return Made(f"replays/{run}/appeal", secret)
+
+
 def _seal(agent: Agent) -> Made:
     run, secret = leased()
     body = {"token": run.token, "seal": reports.seal(scenes.report_of(run), scenes.SALT)}
@@ -222,6 +229,7 @@ MAKERS: dict[tuple[str, str], Callable[[Agent], Made]] = {
     ("hosts", "POST"): _register,
     ("replays", "GET"): _of_owner("replays"),
     ("replay", "GET"): _replay,
+    ("replay-appeal", "POST"): _appeal,
     ("demand", "GET"): lambda agent: Made("demand?class_key=" + parse.quote(scenes.CLASS), leased()[1]),
     ("stakes", "GET"): lambda agent: Made("stakes", people.secret_of(people.open_worker())),
     ("stakes-withdraw", "POST"): _withdraw,

@@ -37,6 +37,7 @@ class Run:
     report: dict[str, Any] | None = None
     artefacts: dict[int, bytes] = field(default_factory=dict)
     reason: str = ""
+    appeal: dict[str, Any] | None = None
     steps_done: int = 0
     progress: list[int] = field(default_factory=list)
     hand_outs: int = 0
@@ -166,6 +167,8 @@ class ReplayMarket:
             return 200, {"data": [_host({"class_key": self.class_text, "sandbox_level": "bwrap-cpu"})]}
         if path == "/v1/replays":
             return 200, self._listed(query)
+        if path.startswith("/v1/replays/"):
+            return 200, self._row(self.runs[path.rpartition("/")[2]])
         return _problem("not_found", 404)
 
     def _listed(self, query: str) -> dict[str, Any]:
@@ -185,13 +188,16 @@ class ReplayMarket:
             "untrusted": {"title": run.params["title"]},
             "bounty": run.params["bounty"],
         }
-        return {"id": run.id, "status": run.state, "money_status": status, **about}
+        return {"id": run.id, "status": run.state, "money_status": status, "appeal": run.appeal, **about}
 
     def _post(self, path: str, query: str, body: bytes, headers: dict[str, str]) -> Answer:
         if path == "/v1/leases":
             return 200, {"object": "lease", "items": self._hand_out(json.loads(body)), "retry_after_s": 1.0}
         if path == "/v1/hosts":
             return 200, _host(json.loads(body))
+        appealed = re.fullmatch(r"/v1/replays/(rpl_[0-9a-f]{32})/appeal", path)
+        if appealed:
+            return self._appeal(self.runs[appealed[1]])
         match = re.fullmatch(r"/v1/leases/(rpl_[0-9a-f]{32})/(heartbeat|seal|complete|artefacts|finish|fail)", path)
         assert match, path
         run, step = self.runs[match[1]], match[2]
@@ -205,6 +211,13 @@ class ReplayMarket:
             return _problem("stale_lease")
         answer: Answer = getattr(self, f"_{step}")(run, sent)
         return answer
+
+    def _appeal(self, run: Run) -> Answer:
+        if run.state != "INVALID":
+            return _problem("not_appealable")
+        run.effects["appeal"] += run.appeal is None
+        run.appeal = run.appeal or {"object": "appeal", "status": "OPEN", "differs_from_checkpoint": None, "differs_from_step": None}
+        return 200, self._row(run)
 
     def _hand_out(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         assert (body["kind"], body["host_id"], body["class_key"]) == ("replay", HOST_ID, self.class_text)

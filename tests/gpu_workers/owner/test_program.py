@@ -128,6 +128,24 @@ def test_earnings_say_when_the_markets_sums_differ(shell: Shell, monkeypatch: py
     assert "they differ from the runs it lists" in ran.err
 
 
+def test_appeal_asks_once_and_says_what_came_of_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    invalid, valid = Run(state="INVALID", reason="audit_failed"), Run(state="DONE")
+    with ReplayMarket(invalid, valid) as market:
+        monkeypatch.setenv("ATOMS_URL", market.url)
+        assert [shell.run("appeal", invalid.id).code for _ in range(2)] == [0, 0]
+        assert invalid.effects["appeal"] == 1
+        assert "is open" in shell.run("appeal", invalid.id).out
+        invalid.appeal = {"status": "STANDS", "differs_from_checkpoint": 3, "differs_from_step": 60}
+        ran = shell.run("appeal", invalid.id)
+        assert (ran.code, "from checkpoint 3, step 60 on" in ran.out) == (1, True)
+        assert "appeal stands" in shell.run("earnings").out
+        invalid.appeal = {"status": "OVERTURNED"}
+        assert shell.run("appeal", invalid.id).code == 0
+        refused = shell.run("appeal", valid.id)
+    assert (refused.code, "not_appealable" in refused.err) == (3, True)
+    assert shell.run("appeal", "../replays").code == 2
+
+
 def test_explain_shows_exactly_what_runs_without_a_control_character(shell: Shell) -> None:
     run = Run(work.params(title=ESCAPES, diff=f"--- a/train.py\n+++ b/train.py\n+x = 1  # {ESCAPES}\n+\ty = 2\n"))
     with ReplayMarket(run) as market:

@@ -50,6 +50,7 @@ VITAL = {
     "idea-release": False,
     "idea-finish": False,
     "hosts": False,
+    "replay-appeal": True,
     "stakes-withdraw": True,
 }
 make = RequestFactory()

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from market.accounts import keys
 from market.accounts.models import Agent, ApiKey, User
-from market.bounties.research import paying
+from market.bounties.research import paying, sweeping
 from market.bounties.research.models import ResearchBounty
 from tasks import clock
 from tests import people
@@ -283,3 +283,25 @@ def test_keeps_machines_of_one_kind_from_the_work_of_the_other(as_machine: Calle
     revoked = ApiKey.objects.get(secret_sha256=keys.digest(as_owner.secret))
     keys.revoke(key=revoked, now=timezone.now())
     as_owner.get(item["inputs"][0]["url"]).refused(401, "api_key_refused")
+
+
+def test_appeals_a_training_that_was_found_invalid(host: str, as_owner: Caller) -> None:
+    (item,) = take(as_owner, host)
+    as_owner.post(f"replays/{item['id']}/appeal").refused(409, "not_appealable")
+    run = run_of(item)
+    forged = scenes.leaves_of(run, forged_from=3, flavour="no work")
+    scenes.train(run, forged)
+    scenes.work_pool()
+    shown = as_owner.get(f"replays/{item['id']}").ok()
+    assert (shown["status"], shown["appeal"]) == ("INVALID", None)
+    assert shown["appeal_until"] > shown["judged_at"]
+    stranger = Caller(research_calls.owner_key(people.open_user("stranger"))[1])
+    stranger.post(f"replays/{item['id']}/appeal").refused(404, "not_found")
+    first = as_owner.post(f"replays/{item['id']}/appeal").ok()["appeal"]
+    assert (first["status"], first["decided_at"], first["differs_from_step"]) == ("OPEN", None, None)
+    assert as_owner.post(f"replays/{item['id']}/appeal").ok()["appeal"] == first
+    scenes.work_pool()
+    sweeping.sweep(now=clock.now())
+    found = as_owner.get("replays").ok()["data"][0]["appeal"]
+    assert (found["status"], found["differs_from_checkpoint"], found["differs_from_step"]) == ("STANDS", 3, 60)
+    assert Run.objects.filter(kind=Run.Kind.APPEAL).count() == 1
