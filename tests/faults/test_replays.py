@@ -1,14 +1,14 @@
 """The server, and the trusted pool, may be killed at any step of a replay. The campaign, in its smaller form: it ..."""
 
 import os
-import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.core.files import File
+from django.db import transaction
 
-from market.bounties.research import paying
+from market.bounties.research import reserving
 from tasks.storage import WholeFileStorage
 from tests.faults import crashing, pool_killing, research_paths
 
@@ -17,14 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 # One of each kind of path; the command has them all.
-SOME = (
-    "fund a research bounty",
-    "send a commit",
-    "hand in a checkpoint",
-    "hand in an audit that finds a forger",
-    "take a forger's stake",
-    "settle an accepted candidate",
-)
+SOME = ("hand in a checkpoint", "hand in an audit that finds a forger", "settle an accepted candidate")
 
 
 def test_ends_as_without_a_crash_wherever_the_server_ends() -> None:
@@ -40,8 +33,9 @@ def test_has_another_pool_do_what_a_killed_one_began() -> None:
     assert report.figures["rows held by the killed"] == 1
 
 
-def pay_outside_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paying, "retrying", types.SimpleNamespace(in_transaction=lambda work: work()))
+def pay_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = reserving.capture
+    monkeypatch.setattr(reserving, "capture", lambda **step: transaction.on_commit(lambda: capture(**step)))
 
 
 def write_under_the_final_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +55,7 @@ def write_under_the_final_name(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.broken_books
 @pytest.mark.parametrize(
     ("plant", "name"),
-    [(write_under_the_final_name, "hand in a data file"), (pay_outside_a_transaction, "pay a machine's first run")],
+    [(write_under_the_final_name, "hand in a data file"), (pay_after_the_commit, "settle an accepted candidate")],
 )
 def test_finds_what_is_planted(plant: Plant, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each does no harm as long as nothing crashes."""
