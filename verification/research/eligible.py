@@ -38,5 +38,7 @@ def strangers_runs(runs: leases.LeasedQuerySet[Run], owner: AbstractBaseUser) ->
 def _others_runs(runs: leases.LeasedQuerySet[Run], owner: AbstractBaseUser) -> leases.LeasedQuerySet[Run]:
     # Q objects instead of exclude(): a run without a candidate must pass, and NULL is not unequal to anything in SQL.
     is_his = Q(task__owner=owner.pk) | Q(candidate__claimant=owner.pk) | Q(tip__candidate__claimant=owner.pk)
+    # What is trained again on appeal names no candidate of its own.
+    is_his |= Q(again_for__run__candidate__claimant=owner.pk) | Q(again_for__run__owner=owner.pk)
     mine = Run.objects.filter(is_his, pk=OuterRef("pk"))
     return runs.exclude(Exists(mine)).exclude(failed_by__contains=[str(owner.pk)])
