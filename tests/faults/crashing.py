@@ -176,9 +176,9 @@ def _crash(proof: _Proof, point: Point, report: campaign.Report) -> None:
         report.violations.append(f"{proof.path.name}: {point} was not reached.")
     forking.wait_for_sessions_to_end(before)
     found = states.read()
-    # Half a file is forgotten by time alone, whatever its name is.
-    whole = [name for name in _files() if not name.startswith(".")]
-    look = json.dumps([states.comparable(found, since=proof.start, is_end=False), whole])
+    # What has no name yet is forgotten by time alone; of the others, half a file is not the whole one.
+    named = [(name, default_storage.size(name)) for name in _files() if not name.startswith(".")]
+    look = json.dumps([states.comparable(found, since=proof.start, is_end=False), named])
     if look not in proof.shown:
         proof.shown.add(look)
         try:

@@ -8,7 +8,7 @@ import pytest
 from django.core.files import File
 from django.db import transaction
 
-from market.bounties.research import reserving
+from market.escrow import bonds
 from tasks.storage import WholeFileStorage
 from tests.faults import crashing, pool_killing, research_paths
 
@@ -33,9 +33,9 @@ def test_has_another_pool_do_what_a_killed_one_began() -> None:
     assert report.figures["rows held by the killed"] == 1
 
 
-def pay_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture = reserving.capture
-    monkeypatch.setattr(reserving, "capture", lambda **step: transaction.on_commit(lambda: capture(**step)))
+def lose_a_bond_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose = bonds.lose
+    monkeypatch.setattr(bonds, "lose", lambda **step: transaction.on_commit(lambda: lose(**step)))
 
 
 def write_under_the_final_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def write_under_the_final_name(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.broken_books
 @pytest.mark.parametrize(
     ("plant", "name"),
-    [(write_under_the_final_name, "hand in a data file"), (pay_after_the_commit, "settle an accepted candidate")],
+    [(write_under_the_final_name, "hand in a data file"), (lose_a_bond_after_the_commit, "settle a rejected candidate")],
 )
 def test_finds_what_is_planted(plant: Plant, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each does no harm as long as nothing crashes."""
