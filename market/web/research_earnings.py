@@ -4,24 +4,31 @@ import collections
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
 
 from market.bounties.research import queries
-from market.bounties.research.models import Challenge, Forfeit, ResearchSettlement, RunPayment
+from market.bounties.research.models import Challenge, Forfeit, ResearchSettlement, Restitution, RunPayment
 from market.common.money import Money
 from market.escrow.models import Stake
-from market.web import research_replays
+from market.web import owner_plots, plots, research_replays
 from tasks.models import WorkerProfile
-from verification.research.models import Run
+from verification.research.models import Appeal, Run
 
 # "ready": paid and free to be paid out; "earned": paid, and waits for its challenge window; "due": under way; "failed": not paid.
 State = Literal["ready", "earned", "due", "failed"]
 _Stage = Run.Stage
 _CHUNK = 500
 _UNSTAKED = F("amount_minor") - F("staked_minor")
+_APPEALS: dict[str, str] = {
+    Appeal.Status.OPEN: " Your appeal is open.",
+    Appeal.Status.OVERTURNED: " Overturned by your appeal; its pay is on the way.",
+    Appeal.Status.STANDS: " Your appeal did not change that.",
+    Appeal.Status.UNDECIDED: " Your appeal could not be decided; what your stake lost is put back.",
+}
 _UNDER_WAY = {
     _Stage.OPEN: "Training.",
     _Stage.SEALED: "Sealed; the others of its round are not done yet.",
@@ -77,13 +84,35 @@ class Counts:
     failed: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Window:
+    """What the runs that were judged in the last days brought: payable or paid out, still to come, and lost."""
+
+    days: int
+    earned: Money
+    pending: Money
+    lost: Money
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Windows:
+    """The short and the long window in one currency, and the long one day by day."""
+
+    currency: str
+    spans: list[Window]
+    plot: plots.Plot
+
+
+SHORT_DAYS, LONG_DAYS = 7, 30
+DAYS_HEADER = ("day", "currency", "earned", "pending", "lost")
 HEADER = ("run", "started", "state", "pay", "into_stake", "lost_from_stake", "currency", "ready_at", "pay_per_hour", "reason")
 
 
 def runs_of(worker: WorkerProfile) -> QuerySet[Run]:
     """Return every run that an owner holds or held to its end, newest first."""
     mine = Run.objects.filter(owner=worker.pk, mode=worker.mode)
-    return mine.defer("report", "spec").annotate(wall_s=F("report__wall_s")).select_related("payment", "forfeit").order_by("-id")
+    whole = mine.defer("report", "spec").annotate(wall_s=F("report__wall_s"))
+    return whole.select_related("payment", "forfeit", "restitution", "appeal").order_by("-id")
 
 
 def earnings_of(runs: Iterable[Run], *, now: datetime.datetime) -> list[Earning]:
@@ -108,6 +137,9 @@ def sums_of(worker: WorkerProfile) -> list[Sums]:
     forfeits = Forfeit.objects.filter(worker=worker, run__mode=worker.mode)
     for currency, lost in forfeits.values_list("currency").annotate(Sum("amount_minor")):
         sums[currency].update(lost=lost)
+    made_good = Restitution.objects.filter(worker=worker, run__mode=worker.mode)
+    for currency, restored in made_good.values_list("currency").annotate(Sum("amount_minor")):
+        sums[currency].update(lost=-restored)
     for stake in Stake.objects.filter(worker_id=worker.pk, mode=worker.mode):
         sums[stake.currency].update(stake=stake.left_minor)
     settled = ResearchSettlement.objects.filter(worker=worker, bounty__mode=worker.mode, reward_minor__gt=0, taken_back_at=None)
@@ -118,6 +150,52 @@ def sums_of(worker: WorkerProfile) -> list[Sums]:
         sums[currency].update(rewards=award)
     names = [field.name for field in dataclasses.fields(Sums)]
     return [Sums(**{name: Money(sums[currency][name], currency) for name in names}) for currency in sorted(sums)]
+
+
+def windows_of(worker: WorkerProfile, *, now: datetime.datetime) -> list[Windows]:
+    """Return what the runs judged in the last days brought, one line a currency; days are those of UTC, today is the last one."""
+    first = now.astimezone(datetime.UTC).date() - datetime.timedelta(days=LONG_DAYS - 1)
+    since = datetime.datetime.combine(first, datetime.time(), tzinfo=datetime.UTC)
+    sums: dict[str, dict[datetime.date, collections.Counter[str]]] = {}
+    for currency, date, name, minor in _daily(worker, since):
+        sums.setdefault(currency, collections.defaultdict(collections.Counter))[date][name] += minor
+    dates = [first + datetime.timedelta(days=number) for number in range(LONG_DAYS)]
+    return [_windows(currency, [_day(date, sums[currency][date], currency) for date in dates]) for currency in sorted(sums)]
+
+
+def _daily(worker: WorkerProfile, since: datetime.datetime) -> Iterator[tuple[str, datetime.date, str, int]]:
+    day = TruncDate("run__judged_at", tzinfo=datetime.UTC)
+    mine = {"worker": worker, "run__mode": worker.mode, "run__judged_at__gte": since}
+    payments = RunPayment.objects.filter(**mine).annotate(day=day).values_list("currency", "day")
+    parts = payments.annotate(
+        earned=Sum("amount_minor", filter=Q(matured_at__isnull=False), default=0),
+        pending=Sum("amount_minor", filter=Q(matured_at=None, taken_back_at=None), default=0),
+        # What of it was in the stake is lost by a forfeit, or not at all.
+        lost=Sum(_UNSTAKED, filter=Q(taken_back_at__isnull=False), default=0),
+    )
+    for currency, date, *minors in parts:
+        yield from ((currency, date, name, minor) for name, minor in zip(("earned", "pending", "lost"), minors, strict=True))
+    for currency, date, minor in (
+        Forfeit.objects.filter(**mine).annotate(day=day).values_list("currency", "day").annotate(Sum("amount_minor"))
+    ):
+        yield currency, date, "lost", minor
+    for currency, date, minor in (
+        Restitution.objects.filter(**mine).annotate(day=day).values_list("currency", "day").annotate(Sum("amount_minor"))
+    ):
+        yield currency, date, "lost", -minor
+
+
+def _day(date: datetime.date, found: collections.Counter[str], currency: str) -> owner_plots.Day:
+    return owner_plots.Day(date, *(Money(found[name], currency) for name in ("earned", "pending", "lost")))
+
+
+def _windows(currency: str, found: Sequence[owner_plots.Day]) -> Windows:
+    spans = []
+    for count in (SHORT_DAYS, LONG_DAYS):
+        last = found[-count:]
+        amounts = ([getattr(day, name).amount_minor for day in last] for name in ("earned", "pending", "lost"))
+        spans.append(Window(count, *(Money(sum(minors), currency) for minors in amounts)))
+    return Windows(currency, spans, owner_plots.days(found, key=f"days-{currency.lower()}"))
 
 
 def counts_of(worker: WorkerProfile) -> Counts:
@@ -153,12 +231,19 @@ def _earning(run: Run, fee: Money, now: datetime.datetime) -> Earning:
         state=state,
         pay=None if state == "failed" else pay,
         staked=staked if staked and staked.amount_minor else None,
-        lost=Money(forfeit.amount_minor, forfeit.currency) if forfeit else None,
+        lost=_lost(forfeit, getattr(run, "restitution", None)),
         why=_why(run, payment),
         matures_at=matures_at,
         is_early=matures_at is not None and matures_at > now,
         per_hour=_per_hour(pay, getattr(run, "wall_s", None)) if payment is not None else None,
     )
+
+
+def _lost(forfeit: Forfeit | None, restitution: Restitution | None) -> Money | None:
+    if forfeit is None:
+        return None
+    left_minor = forfeit.amount_minor - (restitution.amount_minor if restitution else 0)
+    return Money(left_minor, forfeit.currency) if left_minor or restitution is None else None
 
 
 def _state(run: Run, payment: RunPayment | None) -> State:
@@ -175,8 +260,13 @@ def _why(run: Run, payment: RunPayment | None) -> str:
     if payment is not None:
         return f"{payment.get_reason_display().capitalize()}."
     if run.reason_code and run.stage in (_Stage.INVALID, _Stage.CANCELLED):
-        return research_replays.sentence(run.reason_code)
+        return f"{research_replays.sentence(run.reason_code)}{_APPEALS.get(_appeal_of(run), '')}"
     return _UNDER_WAY.get(_Stage(run.stage), "Not needed any more.")
+
+
+def _appeal_of(run: Run) -> str:
+    appeal: Appeal | None = getattr(run, "appeal", None)
+    return appeal.status if appeal else ""
 
 
 def _per_hour(pay: Money | None, wall_s: object) -> Money | None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from market.web.views import accounts, claims, earnings, finding, media, money, research, reviews, submissions
+from market.web.views import accounts, claims, earnings, finding, media, money, replays, research, reviews, submissions
 
 app_name = "web"
 urlpatterns = [
@@ -33,6 +33,10 @@ urlpatterns = [
     path("candidates/<str:candidate>/test.csv", research.test_csv, name="test-csv"),
     path("earnings", earnings.earnings, name="earnings"),
     path("earnings.csv", earnings.earnings_csv, name="earnings-csv"),
+    path("earnings/days.csv", earnings.days_csv, name="earning-days-csv"),
+    path("replays/<str:replay>", replays.replay, name="replay"),
+    path("replays/<str:replay>/appeal", replays.appeal, name="replay-appeal"),
+    path("replays/<str:replay>/curves.csv", replays.parting_csv, name="parting-csv"),
     path("review", reviews.queue, name="reviews"),
     path("review/<str:review>", reviews.case, name="review"),
 ]

@@ -15,7 +15,7 @@ from tests import people, stories
 from tests.faults import calls
 from tests.market.web import research_scene
 from verification.models import Review
-from verification.research.models import Candidate
+from verification.research.models import Candidate, Run
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class Place:
     photo: str
     research: ResearchBounty
     candidate: Candidate
+    # Runs that were judged invalid: one that may be appealed, one whose appeal is decided.
+    replay: Run
+    parted: Run
 
     def client(self, who: str) -> Client:
         """Open a browser as a visitor."""
@@ -89,6 +92,10 @@ class Place:
             Visit("test-csv", "GET", f"/candidates/{self.candidate}/test.csv", "nobody"),
             Visit("earnings", "GET", "/earnings", "worker"),
             Visit("earnings-csv", "GET", "/earnings.csv", "worker"),
+            Visit("earning-days-csv", "GET", "/earnings/days.csv", "worker"),
+            Visit("replay", "GET", f"/replays/{self.replay}", "worker"),
+            Visit("replay-appeal", "POST", f"/replays/{self.replay}/appeal", "worker"),
+            Visit("parting-csv", "GET", f"/replays/{self.parted}/curves.csv", "worker"),
             Visit("reviews", "GET", "/review", "operator"),
             Visit("review", "GET", f"/review/{self.review}", "operator"),
             Visit("review", "POST", f"/review/{self.review}", "operator", decision),
@@ -112,6 +119,9 @@ def prepare(cast: calls.Cast) -> Place:
     appealed = cast.rejected()
     stories.appeal(appealed)
     research = research_scene.post(cast.agent)
+    sent = research_scene.send(research, research_scene.searcher(), "LEARNING_RATE = 0.02\n", reported_gain=0.02)
+    parted = research_scene.invalid(sent, worker, number=1)
+    research_scene.repeat(parted, differs_from=4)
     return Place(
         worker=worker,
         operator=operator,
@@ -121,5 +131,7 @@ def prepare(cast: calls.Cast) -> Place:
         task=str(cast.bounty().task),
         photo=photo_paths.path_for(worker.pk, submission.evidence.get(), "display"),
         research=research,
-        candidate=research_scene.send(research, research_scene.searcher(), "LEARNING_RATE = 0.02\n", reported_gain=0.02),
+        candidate=sent,
+        replay=research_scene.invalid(sent, worker),
+        parted=parted,
     )

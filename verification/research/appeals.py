@@ -94,7 +94,7 @@ def conclude(*, run_id: uuid.UUID, now: datetime.datetime) -> Appeal.Status:
 
 def first_difference(run: Run, again: Run) -> int | None:
     """Return the first checkpoint of a run that is another one than the pool's; None if there is none, or they are of two classes."""
-    if not _is_same_class(run, again):
+    if not is_same_class(run, again):
         return None
     leaves = zip(_leaves_of(run), _leaves_of(again), strict=False)
     return next((index for index, (told, right) in enumerate(leaves) if told != right), None)
@@ -124,7 +124,7 @@ def _look(run: Run, appeal: Appeal, now: datetime.datetime) -> Appeal.Status:
     if again.stage != _Stage.VALID:
         is_given_up = again.stage in runs.ENDED or again.lease_state == leases.LeaseState.DEAD
         return _Status.UNDECIDED if is_given_up or is_late else _Status.OPEN
-    if _is_same_class(run, again):
+    if is_same_class(run, again):
         return _Status.OVERTURNED if agreement.root_of(run) == agreement.root_of(again) else _Status.STANDS
     found = _look_at_segments(run)
     return _Status.UNDECIDED if found == _Status.OPEN and is_late else found
@@ -147,7 +147,8 @@ def _look_at_segments(run: Run) -> Appeal.Status:
     return _Status.OVERTURNED if readings.Audit.model_validate(job.readings).is_passed else _Status.STANDS
 
 
-def _is_same_class(run: Run, again: Run) -> bool:
+def is_same_class(run: Run, again: Run) -> bool:
+    """Tell whether the pool trained on the very class of the owner, by their reports."""
     return _class_of(run) == _class_of(again)
 
 

@@ -54,6 +54,10 @@ MATRIX = {
     # Each sees his own runs alone.
     ("earnings", "GET"): "403 yes yes 403 403 403 403 403",
     ("earnings-csv", "GET"): "403 yes yes 403 403 403 403 403",
+    ("earning-days-csv", "GET"): "403 yes yes 403 403 403 403 403",
+    ("replay", "GET"): "403 yes 404 403 403 403 403 403",
+    ("replay-appeal", "POST"): "403 yes 404 403 403 403 403 403",
+    ("parting-csv", "GET"): "403 yes 404 403 403 403 403 403",
     ("reviews", "GET"): "login login login login login login yes yes",
     ("review", "GET"): "login login login login login login yes 404",
     # The other is told that it is not his case: 409, and the decision is not taken.

@@ -15,8 +15,8 @@ from tests import people
 from verification.replay import trees as shapes
 from verification.replay.classes import ClassKey
 from verification.replay.sequential import Pair, Sequential
-from verification.research import files, reasons, tips
-from verification.research.models import Candidate, Idea, Run
+from verification.research import appeals, files, reasons, tips
+from verification.research.models import Appeal, Candidate, Idea, Run
 
 BASE = {"train.py": "LEARNING_RATE = 0.01\nWIDTH = 64\n", "README.md": "A byte model.\n"}
 CLASS = ClassKey(hardware="cpu", torch="2.13.0+cpu", isa="AVX2", threads=1, precision="fp32", is_compiled=False, driver="none").text
@@ -181,6 +181,31 @@ def idea(bounty: ResearchBounty, text: str, status: str, result: str = "") -> Id
         reported_gain=-0.002 if status == "FAILED" else None,
         ended_at=now if is_ended else None,
     )
+
+
+def invalid(candidate: Candidate, owner: WorkerProfile, *, number: int = 0) -> Run:
+    """Let an owner have trained a run that an audit did not confirm."""
+    run = _run(candidate, Run.Kind.CANDIDATE, number, owner, 2.4, stage="VALID")
+    assert run.report is not None
+    report = {**run.report, "leaves": [f"{index:02x}" * 32 for index in range(11)], "class_text": CLASS}
+    rewrite(run, stage="INVALID", reason_code=reasons.AUDIT_FAILED, report=report)
+    return Run.objects.get(pk=run.pk)
+
+
+def repeat(run: Run, *, differs_from: int | None) -> Appeal:
+    """Appeal a run, and let the trusted pool come to the same, or to other weights and losses from a checkpoint on."""
+    now, again = clock.now(), appeals.ask(run=run, now=clock.now()).again
+    assert run.report is not None
+    edge = 10**9 if differs_from is None else differs_from * 20
+    leaves = [leaf if index * 20 < edge else "ff" * 32 for index, leaf in enumerate(run.report["leaves"])]
+    curve = [[step, loss if step < edge else loss + 0.5] for step, loss in run.report["curve"]]
+    report = {**run.report, "leaves": leaves, "curve": curve, "root": run.report["root"] if differs_from is None else "f00d" * 16}
+    pool = people.open_user("pool")
+    Run.objects.filter(pk=again.pk).update(owner=pool, lease_state="DONE", seal="5e" * 32, sealed_at=now, report=report, judged_at=now)
+    for stage in ("SEALED", "REVEALED", "HANDED_IN", "VALID"):
+        Run.objects.filter(pk=again.pk).update(stage=stage)
+    appeals.conclude(run_id=run.pk, now=now)
+    return Appeal.objects.select_related("again").get(run=run)
 
 
 def _move(candidate: Candidate, status: str, **fields: object) -> None:

@@ -1,6 +1,7 @@
 """An owner's earnings: every run with its reason, sums that are the ledger's to the cent, and nobody else's runs."""
 
 import csv
+import datetime
 import html
 import io
 import random
@@ -9,7 +10,7 @@ import pytest
 from django.test import Client
 
 from market.accounts.models import Agent, User
-from market.bounties.research import maturing, paying
+from market.bounties.research import maturing, paying, sweeping
 from market.bounties.research.models import RunPayment
 from market.common.money import Money
 from market.payments import queries as payment_queries
@@ -160,3 +161,46 @@ def test_a_ringer_looks_like_any_other_run(client: Client, agent: Agent, owner: 
 def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
     content = research_csv.answer("x", ["a"], [["=1+1"], ["-5"], [-5], [None], ['a"b,c']]).content.decode()
     assert content == 'a\r\n\'=1+1\r\n\'-5\r\n-5\r\n""\r\n"a""b,c"\r\n'
+
+
+def test_sums_up_the_last_days_and_draws_them(client: Client, agent: Agent, owner: WorkerProfile) -> None:
+    candidate, runs = _replayed(agent, [owner], pairs=6)
+    today = clock.now()
+    forged, old, older = runs[0], runs[1], runs[2]
+    scene.rewrite(forged, stage="INVALID", reason_code=reasons.AUDIT_FAILED)
+    Run.objects.filter(pk=old.pk).update(judged_at=today - datetime.timedelta(days=6))
+    Run.objects.filter(pk=older.pk).update(judged_at=today - datetime.timedelta(days=7))
+    Run.objects.filter(pk=runs[3].pk).update(judged_at=today - datetime.timedelta(days=30))
+    _pay()
+    candidates.make_final(candidate=scene.decide(candidate, "REJECTED", gain=0.0), now=clock.now())
+    RunPayment.objects.filter(run=old).update(matures_at=clock.now())
+    _pay()
+    [windows] = research_earnings.windows_of(owner, now=today)
+    # Ten of eleven valid runs filled the stake, which is lost; one is older than all windows.
+    assert [(span.days, span.earned, span.pending, span.lost) for span in windows.spans] == [
+        (7, Money(5, "USD"), Money(40, "USD"), Money(50, "USD")),
+        (30, Money(5, "USD"), Money(45, "USD"), Money(50, "USD")),
+    ]
+    page = client.get("/earnings").content.decode()
+    assert "The last days, USD" in page
+    assert f"3 days of the last 30 brought something; the most was $0.40 on {today.date().isoformat()}." in page
+    rows = list(csv.DictReader(io.StringIO(client.get("/earnings/days.csv").content.decode())))
+    assert len(rows) == 30
+    assert rows[-1] == {"day": today.date().isoformat(), "currency": "USD", "earned": "0.00", "pending": "0.40", "lost": "0.50"}
+    assert (rows[-7]["earned"], rows[-8]["pending"]) == ("0.05", "0.05")
+
+
+def test_counts_nothing_as_lost_that_was_put_back(client: Client, agent: Agent, owner: WorkerProfile) -> None:
+    candidate, runs = _replayed(agent, [owner])
+    run = scene.invalid(candidate, owner, number=90)
+    _pay()
+    [before] = research_earnings.sums_of(owner)
+    assert before.lost.amount_minor > 0
+    scene.repeat(run, differs_from=None)
+    sweeping.sweep(now=clock.now())
+    [after] = research_earnings.sums_of(owner)
+    assert (after.lost.amount_minor, after.stake.amount_minor) == (0, before.lost.amount_minor)
+    assert after.staked.amount_minor - after.lost.amount_minor == after.stake.amount_minor
+    assert research_earnings.windows_of(owner, now=clock.now())[0].spans[0].lost == Money(0, "USD")
+    assert _rows(client)[0]["lost_from_stake"] == ""
+    assert len(runs) == 12

@@ -78,7 +78,10 @@ def _research_pages(phone: Page, agent: Agent, owner: WorkerProfile) -> Iterator
     research_scene.idea(bounty, "A cosine schedule", "OPEN")
     waiting = research_scene.send(bounty, maker, "LEARNING_RATE = 0.9\n")
     paying.pay_runs_due(now=clock.now())
-    for address in ("/research", f"/research/{bounty}", *(f"/candidates/{each}" for each in (*decided, waiting)), "/earnings"):
+    open_one, parted = research_scene.invalid(waiting, owner), research_scene.invalid(waiting, owner, number=1)
+    research_scene.repeat(parted, differs_from=4)
+    shown = ("/research", f"/research/{bounty}", *(f"/candidates/{each}" for each in (*decided, waiting)))
+    for address in (*shown, "/earnings", f"/replays/{open_one}", f"/replays/{parted}"):
         phone.goto(address)
         phone.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         yield address, phone
@@ -99,7 +102,7 @@ def test_every_page_in_light_and_dark(open_phone: Callable[..., Page], agent: Ag
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             faults.append(f"{address}: scrolls sideways")
     assert faults == []
-    assert seen == 22
+    assert seen == 24
 
 
 @pytest.mark.parametrize("path", sorted((_FOLDER / "templates").rglob("*.html")), ids=lambda path: path.name)
