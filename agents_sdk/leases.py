@@ -110,6 +110,8 @@ class Replay(_Model):
     pay: models.Money | None = None
     # The part of the pay that filled your stake.
     staked: models.Money | None = None
+    # What your stake lost by it and was not put back, and pay that was taken back.
+    lost: models.Money | None = None
     reason: models.CodeOrEmpty = ""
     # The market's own sentence for the reason.
     reason_text: models.Words = ""

@@ -1,12 +1,14 @@
 """What work pays and costs: ranges with their n, net of electricity, and the sums of earnings. Exact decimals; no I/O."""
 
+import dataclasses
+import datetime
 import decimal
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agents_sdk import leases
+from agents_sdk import leases, models
 from gpu_workers.owner import limits
 
 _HOUR_S = Decimal(3600)
@@ -128,6 +130,40 @@ def sums(runs: Iterable[leases.Replay]) -> dict[str, Sums]:
         elif run.money_status == "PENDING":
             found[run.pay.currency] = Sums(old.paid, old.pending + run.pay.value)
     return found
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the runs brought that were judged within the last `days`, in one currency."""
+
+    days: int
+    currency: str
+    earned: Decimal = Decimal(0)
+    pending: Decimal = Decimal(0)
+    lost: Decimal = Decimal(0)
+
+
+def windows(runs: Iterable[leases.Replay], *, now: datetime.datetime, spans: Sequence[int] = (7, 30)) -> list[Window]:
+    """Add up by currency what was earned, is pending and was lost within each of the last so many days (UTC), today among them."""
+    found: dict[tuple[str, int], Window] = {}
+    for run in runs:
+        if run.judged_at is None:
+            continue
+        age = (now.astimezone(datetime.UTC).date() - run.judged_at.astimezone(datetime.UTC).date()).days
+        for name, amount in _moved(run):
+            for span in spans:
+                old = found.get((amount.currency, span), Window(span, amount.currency))
+                grown = {name: getattr(old, name) + amount.value} if age < span else {}
+                found[amount.currency, span] = dataclasses.replace(old, **grown)
+    return [found[key] for key in sorted(found)]
+
+
+def _moved(run: leases.Replay) -> Iterator[tuple[str, models.Money]]:
+    name = {"PAID": "earned", "PENDING": "pending"}.get(run.money_status)
+    if name is not None and run.pay is not None:
+        yield name, run.pay
+    if run.lost is not None:
+        yield "lost", run.lost
 
 
 def shown(amount: Decimal) -> str:

@@ -112,6 +112,15 @@ def earnings(runs: Iterable[leases.Replay], sums: Mapping[str, money.Sums]) -> l
     return lines or ["no runs yet"]
 
 
+def windows(found: Iterable[money.Window]) -> list[str]:
+    """Show what the last days brought, a line for each span and currency."""
+    return [
+        f"last {each.days:>2} days   earned {each.earned} {each.currency}   pending {each.pending} {each.currency}"
+        f"   lost {each.lost} {each.currency}"
+        for each in found
+    ]
+
+
 _APPEALS = {
     "OPEN": "is open: the trusted pool trains the run again, whole. This costs you nothing.",
     "OVERTURNED": "the pool came to the same: the run is paid, and what your stake lost is put back.",

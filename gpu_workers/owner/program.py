@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import datetime
 import os
 import sys
 import time
@@ -196,15 +197,20 @@ def _earnings(context: Context) -> int:
         pages = list(client.replays())
     runs = [run for page in pages for run in page.data]
     sums = money.sums(runs)
+    windows = money.windows(runs, now=datetime.datetime.now(datetime.UTC))
     own = history.experiences(context.folder)
     off = money.error_of_estimates(own, since=time.time() - _WEEK_S)
     if context.is_json:
         for run in runs:
             _print(context, run.model_dump(mode="json"), [])
         total: dict[str, JsonValue] = {each: {"paid": str(sum_.paid), "pending": str(sum_.pending)} for each, sum_ in sums.items()}
-        _print(context, {"sums": total, "estimate_error": str(off[0]) if off else None, "n": off[1] if off else 0}, [])
+        days: list[JsonValue] = [
+            {"days": each.days, "currency": each.currency, "earned": str(each.earned), "pending": str(each.pending), "lost": str(each.lost)}
+            for each in windows
+        ]
+        _print(context, {"sums": total, "windows": days, "estimate_error": str(off[0]) if off else None, "n": off[1] if off else 0}, [])
     else:
-        _print(context, None, [*printing.earnings(runs, sums), *printing.error_of_estimates(off)])
+        _print(context, None, [*printing.earnings(runs, sums), *printing.windows(windows), *printing.error_of_estimates(off)])
     wrong = _differing(pages, sums)
     for line in wrong:
         _note(line)

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from market.accounts.models import ApiKey
 from market.api import auth, base, fields, media, once, paging, parsing, problems
 from market.bounties.research import queries
-from market.bounties.research.models import RunPayment
+from market.bounties.research.models import Forfeit, Restitution, RunPayment
 from tasks import clock, ids, leases
 from tasks.models import Mode
 from verification.replay import classes, trees
@@ -142,6 +142,7 @@ class ReplayOutput(serializers.Serializer[object]):
     money_status = serializers.ChoiceField(choices=["PAID", "PENDING", "FAILED"])
     pay = fields.MoneyOutput(allow_null=True)
     staked = fields.MoneyOutput(allow_null=True, help_text="The part of the pay that filled your stake.")
+    lost = fields.MoneyOutput(allow_null=True, help_text="What your stake lost by it and was not put back, and pay that was taken back.")
     reason = serializers.CharField(allow_blank=True, help_text="A code.")
     reason_text = serializers.CharField(allow_blank=True, help_text="The code in a sentence.")
     bounty = serializers.CharField(allow_blank=True)
@@ -322,10 +323,11 @@ class ReplayAppealView(base.ApiView):
     scopes = REPLAY
     is_vital = True
 
-    @extend_schema(operation_id="replays_appeal", request=None, responses=ReplayOutput)
+    @extend_schema(operation_id="replays_appeal", request=fields.EmptyInput, responses=ReplayOutput)
     @once.once
     def post(self, request: Request, replay_id: str) -> Response:
         """Have a training that was judged invalid trained again by the trusted pool, at no cost; once a training."""
+        once.read(fields.EmptyInput, request)
         mine = _runs_of(auth.key_of(request))
         appeals.ask(run=base.find(mine, "rpl", replay_id), now=clock.now())
         return Response(fields.shown(ReplayOutput, replays_json([base.find(mine, "rpl", replay_id)])[0]))
@@ -485,6 +487,7 @@ def _replay_json(run: Run, payment: RunPayment | None, offered: dict[str, str]) 
         "money_status": status,
         "pay": fields.money(payment.amount_minor, payment.currency) if payment else None if is_over else offered,
         "staked": fields.money(payment.staked_minor, payment.currency) if payment else None,
+        "lost": _lost_json(run, payment),
         "reason": run.reason_code,
         "reason_text": reasons.MESSAGES.get(run.reason_code, ""),
         "bounty": _bounty_id(run),
@@ -498,6 +501,17 @@ def _replay_json(run: Run, payment: RunPayment | None, offered: dict[str, str]) 
         "appeal": _appeal_json(run),
         "untrusted": {"title": _title(run)},
     }
+
+
+def _lost_json(run: Run, payment: RunPayment | None) -> dict[str, str] | None:
+    forfeit: Forfeit | None = getattr(run, "forfeit", None)
+    restitution: Restitution | None = getattr(run, "restitution", None)
+    found: list[tuple[int, str]] = []
+    if forfeit is not None:
+        found.append((forfeit.amount_minor - (restitution.amount_minor if restitution else 0), forfeit.currency))
+    if payment is not None and payment.taken_back_at is not None:
+        found.append((payment.amount_minor - payment.staked_minor, payment.currency))
+    return fields.money(sum(minor for minor, _ in found), found[0][1]) if found else None
 
 
 def _appeal_json(run: Run) -> dict[str, object] | None:
@@ -570,7 +584,7 @@ def _bounty_id(run: Run) -> str:
 
 
 def _runs_of(key: ApiKey) -> QuerySet[Run]:
-    return Run.objects.filter(owner=key.user_id, mode__in=_modes_of(key)).select_related("task__bounty", "appeal")
+    return Run.objects.filter(owner=key.user_id, mode__in=_modes_of(key)).select_related("task__bounty", "appeal", "forfeit", "restitution")
 
 
 def _modes_of(key: ApiKey) -> tuple[str, ...]:

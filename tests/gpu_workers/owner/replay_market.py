@@ -185,6 +185,7 @@ class ReplayMarket:
         about = {
             "pay": run.params["pay"] if run.state in ("DONE", "FAILED") else None,
             "reason": run.reason,
+            "judged_at": datetime.datetime.now(datetime.UTC).isoformat() if run.state in ("DONE", "FAILED") else None,
             "untrusted": {"title": run.params["title"]},
             "bounty": run.params["bounty"],
         }

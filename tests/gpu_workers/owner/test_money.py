@@ -1,5 +1,6 @@
 """What work pays and costs ..."""
 
+import datetime
 from decimal import Decimal
 
 import hypothesis
@@ -86,3 +87,31 @@ def test_sums_are_exact(rows: list[tuple[str, str, Decimal]]) -> None:
 @pytest.mark.parametrize(("amount", "text"), [("1.005", "1.00"), ("0.0004", "0.0004"), ("-0.07", "-0.07"), ("0", "0.00"), ("12", "12.00")])
 def test_amounts_are_shown_with_the_digits_they_need(amount: str, text: str) -> None:
     assert money.shown(Decimal(amount)) == text
+
+
+def test_the_last_days_are_summed_by_the_day_of_judgement() -> None:
+    now = datetime.datetime(2026, 3, 31, 12, tzinfo=datetime.UTC)
+
+    def judged(days: int, status: str, pay: str | None, lost: str | None = None) -> leases.Replay:
+        return leases.Replay(
+            id=f"rpl_{days:032x}",
+            status="VALID",
+            money_status=status,
+            pay=models.Money(amount=pay, currency="USD") if pay else None,
+            lost=models.Money(amount=lost, currency="USD") if lost else None,
+            judged_at=now - datetime.timedelta(days=days),
+        )
+
+    runs = [
+        judged(0, "PAID", "0.10"),
+        judged(6, "PENDING", "0.20"),
+        judged(7, "PAID", "0.40"),
+        judged(29, "FAILED", None, "5.00"),
+        judged(30, "PAID", "9.00"),
+        leases.Replay(id=f"rpl_{99:032x}", status="OPEN", money_status="PENDING", pay=models.Money(amount="1.00", currency="USD")),
+    ]
+    assert money.windows(runs, now=now) == [
+        money.Window(7, "USD", Decimal("0.10"), Decimal("0.20"), Decimal(0)),
+        money.Window(30, "USD", Decimal("0.50"), Decimal("0.20"), Decimal("5.00")),
+    ]
+    assert money.windows([], now=now) == []

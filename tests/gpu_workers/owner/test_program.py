@@ -107,13 +107,16 @@ def test_earnings_list_every_run_and_add_up_as_the_market_does(shell: Shell, mon
             assert run.id in ran.out
         assert "failed" in ran.out
         assert "forged_root" in ran.out
-        assert ran.out.splitlines()[-2:] == [
+        assert ran.out.splitlines()[-4:] == [
             "paid 0.84 USD   pending 0 USD",
+            "last  7 days   earned 0.84 USD   pending 0 USD   lost 0 USD",
+            "last 30 days   earned 0.84 USD   pending 0 USD   lost 0 USD",
             "estimates of the last 7 days: none to compare yet (n=0)",
         ]
         *listed, last = shell.json("earnings")
         assert sorted(row["id"] for row in listed) == sorted(run.id for run in runs)
         assert last["sums"] == {"USD": {"paid": "0.84", "pending": "0"}}
+        assert last["windows"][0] == {"days": 7, "currency": "USD", "earned": "0.84", "pending": "0", "lost": "0"}
 
 
 def test_earnings_say_when_the_markets_sums_differ(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,6 +302,8 @@ def test_appeals_a_training_that_was_found_invalid(host: str, as_owner: Caller) 
     assert as_owner.post(f"replays/{item['id']}/appeal").ok()["appeal"] == first
     scenes.work_pool()
     sweeping.sweep(now=clock.now())
-    found = as_owner.get("replays").ok()["data"][0]["appeal"]
+    row = as_owner.get("replays").ok()["data"][0]
+    assert row["lost"] == {"amount": "0.00", "currency": "USD"}
+    found = row["appeal"]
     assert (found["status"], found["differs_from_checkpoint"], found["differs_from_step"]) == ("STANDS", 3, 60)
     assert Run.objects.filter(kind=Run.Kind.APPEAL).count() == 1
