@@ -169,6 +169,15 @@ def post(body: Mapping[str, JsonValue], *, idempotency_key: str | None) -> _core
     return _core.post("/v1/research", _core.as_model(research_models.ResearchBounty), body=body, idempotency_key=idempotency_key)
 
 
+def improve(
+    bounty_id: str, *, budget: _calls.MoneyText, currency: str, idempotency_key: str | None
+) -> _core.Call[research_models.ResearchBounty]:
+    """Raise the budget of a research bounty."""
+    path = f"/v1/research/{_calls.path_id(bounty_id)}/improve"
+    body: dict[str, JsonValue] = {"budget": _calls.money(budget, currency)}
+    return _core.post(path, _core.as_model(research_models.ResearchBounty), body=body, idempotency_key=idempotency_key)
+
+
 def quote(body: Mapping[str, JsonValue]) -> _core.Call[research_models.ResearchQuote]:
     """Ask what a research bounty would cost."""
     return _core.post("/v1/research", _core.as_model(research_models.ResearchQuote), body=body, params={"dry_run": "true"})

@@ -126,6 +126,17 @@ class AsyncResearch:
         """
         return await self._http.run(_research_calls.act(bounty_id, "fund", idempotency_key=idempotency_key))
 
+    async def improve(
+        self, bounty_id: str, *, budget: _calls.MoneyText, currency: str = "USD", idempotency_key: str | None = None
+    ) -> research_models.ResearchBounty:
+        """Raise the budget of an open bounty to an amount, which is the whole budget then; it never gets smaller.
+
+        Raises:
+            InsufficientFunds, SpendLimitExceeded, BadRequest, Conflict: nothing was changed.
+        """
+        call = _research_calls.improve(bounty_id, budget=budget, currency=currency, idempotency_key=idempotency_key)
+        return await self._http.run(call)
+
     async def cancel(self, bounty_id: str, *, idempotency_key: str | None = None) -> research_models.ResearchBounty:
         """Take no more candidates, let those that came in be judged, and get the rest of the budget back.
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from market.accounts.models import ApiKey
 from market.api import auth, base, bounties, fields, media, once, paging, parsing, problems
-from market.bounties.research import cancelling, funding, posting, pricing, queries
+from market.bounties.research import cancelling, funding, improving, posting, pricing, queries
 from market.bounties.research.models import ResearchBounty
 from tasks import clock
 from verification.replay.spec import Spec
@@ -278,6 +278,29 @@ class ResearchFundView(base.ApiView):
         """Hold the budget and take candidates."""
         once.read(fields.EmptyInput, request)
         bounty = funding.fund(bounty=_find_own(request, research_id), key=auth.key_of(request), now=clock.now())
+        return _answer(request, bounty)
+
+
+class ResearchImproveInput(fields.Input):
+    """A larger budget, in all."""
+
+    budget = fields.MoneyInput()
+
+
+class ResearchImproveView(base.ApiView):
+    """Larger budgets."""
+
+    scopes = auth.AGENT
+    is_vital = True
+
+    @extend_schema(operation_id="research_improve", request=ResearchImproveInput, responses=ResearchOutput)
+    @once.once
+    def post(self, request: Request, research_id: str) -> Response:
+        """Raise the budget of an open bounty to an amount; it never gets smaller, and prices stay."""
+        wanted = once.read(ResearchImproveInput, request)
+        bounty = improving.improve(
+            bounty=_find_own(request, research_id), key=auth.key_of(request), budget=wanted["budget"], now=clock.now()
+        )
         return _answer(request, bounty)
 
 

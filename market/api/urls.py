@@ -44,6 +44,7 @@ urlpatterns = [
     path("research/files", research.FilesView.as_view(), name="research-files"),
     path("research/<str:research_id>", research.ResearchView.as_view(), name="research"),
     path("research/<str:research_id>/fund", research.ResearchFundView.as_view(), name="research-fund"),
+    path("research/<str:research_id>/improve", research.ResearchImproveView.as_view(), name="research-improve"),
     path("research/<str:research_id>/cancel", research.ResearchCancelView.as_view(), name="research-cancel"),
     path("research/<str:research_id>/tip", research.TipView.as_view(), name="research-tip"),
     path("research/<str:research_id>/data/<str:name>", research.DataView.as_view(), name="research-data"),

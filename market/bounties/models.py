@@ -109,7 +109,7 @@ class Spend(models.Model):
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
     bounty = models.ForeignKey(Bounty, null=True, blank=True, on_delete=models.PROTECT, related_name="spends")
     # Or this one. No foreign key upwards: research bounties live above this app.
-    research_bounty_id = models.UUIDField(null=True, blank=True, unique=True)
+    research_bounty_id = models.UUIDField(null=True, blank=True)
     offer_version = models.PositiveSmallIntegerField()
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=5)
@@ -118,6 +118,7 @@ class Spend(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bounty", "offer_version"], name="offer_is_spent_once"),
+            models.UniqueConstraint(fields=["research_bounty_id", "offer_version"], name="research_budget_is_spent_once"),
             models.CheckConstraint(condition=Q(amount_minor__gte=0), name="spend_is_not_negative"),
             models.CheckConstraint(
                 condition=Q(bounty__isnull=True, research_bounty_id__isnull=False)

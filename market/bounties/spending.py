@@ -33,17 +33,25 @@ def spend(*, key_id: uuid.UUID, bounty: Bounty, offer_version: int, amount_minor
 def spend_on_research(
     *, key_id: uuid.UUID, research_bounty_id: uuid.UUID, amount_minor: int, currency: str, now: datetime.datetime
 ) -> Spend:
-    """Commit the budget of a research bounty with a key, as `spend` does; both count against the same limits.
+    """Commit the budget of a research bounty with a key, or what it is raised by, as `spend` does; both count against the same limits.
+
+    Call it with the bounty locked.
 
     Raises:
         market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
         KeyRevoked: the key is revoked.
     """
     locked = lock_key(key_id)
-    # Its budget never rises, so there is nothing earlier on the same bounty.
-    check(key=locked, bounty=None, amount_minor=amount_minor, currency=currency, now=now)
+    earlier = Spend.objects.filter(research_bounty_id=research_bounty_id)
+    earlier_minor = earlier.aggregate(total=Sum("amount_minor"))["total"] or 0
+    _check(key=locked, earlier_minor=earlier_minor, amount_minor=amount_minor, currency=currency, now=now)
     return Spend.objects.create(
-        key=locked, research_bounty_id=research_bounty_id, offer_version=1, amount_minor=amount_minor, currency=currency, spent_at=now
+        key=locked,
+        research_bounty_id=research_bounty_id,
+        offer_version=earlier.count() + 1,
+        amount_minor=amount_minor,
+        currency=currency,
+        spent_at=now,
     )
 
 
@@ -65,8 +73,12 @@ def check(*, key: ApiKey, bounty: Bounty | None, amount_minor: int, currency: st
     Raises:
         market.policy.mandates.SpendLimitExceeded: over the key's limit per bounty or per rolling 24 hours.
     """
+    _check(key=key, earlier_minor=_earlier_minor(key, bounty), amount_minor=amount_minor, currency=currency, now=now)
+
+
+def _check(*, key: ApiKey, earlier_minor: int, amount_minor: int, currency: str, now: datetime.datetime) -> None:
     per_bounty = mandates.Limits(key.limit_currency, key.limit_per_bounty_minor, None)
-    whole_minor = _earlier_minor(key, bounty) + amount_minor
+    whole_minor = earlier_minor + amount_minor
     mandates.check(limits=per_bounty, totals=mandates.Totals(now), amount_minor=whole_minor, currency=currency)
     per_day = mandates.Limits(key.limit_currency, None, key.limit_per_day_minor)
     mandates.check(limits=per_day, totals=_day_of(key, now), amount_minor=amount_minor, currency=currency)

@@ -32,6 +32,7 @@ def test_every_call_has_its_route(kind: replies.Kind) -> None:
         (lambda m: m.research.list(mine=True, status="OPEN"), page(bounty), "GET /v1/research?mine=true&status=OPEN"),
         (lambda m: m.research.get(BOUNTY), bounty, f"GET {base}"),
         (lambda m: m.research.fund(BOUNTY), bounty, f"POST {base}/fund"),
+        (lambda m: m.research.improve(BOUNTY, budget="300.00"), bounty, f"POST {base}/improve"),
         (lambda m: m.research.cancel(BOUNTY), bounty, f"POST {base}/cancel"),
         (lambda m: m.research.tip(BOUNTY), research_replies.tree(), f"GET {base}/tip"),
         (lambda m: m.research.submit(BOUNTY, CANDIDATE), case, f"POST {base}/candidates"),

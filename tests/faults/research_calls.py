@@ -102,6 +102,11 @@ def _files(agent: Agent) -> Made:
     return Made("research/files", people.secret_of(agent), file=secrets.token_bytes(2_000))
 
 
+def _improve(agent: Agent) -> Made:
+    body = {"budget": {"amount": "110.00", "currency": "USD"}}
+    return Made(f"research/{bounty(agent)}/improve", people.secret_of(agent), body, {"budget": {"amount": "111.00", "currency": "USD"}})
+
+
 def _fund(agent: Agent) -> Made:
     return Made(f"research/{scene.draft(agent, now=clock.now())}/fund", people.secret_of(agent))
 
@@ -210,6 +215,7 @@ MAKERS: dict[tuple[str, str], Callable[[Agent], Made]] = {
     ("research-files", "POST"): _files,
     ("research", "GET"): _of_agent(lambda wanted: f"research/{wanted}"),
     ("research-fund", "POST"): _fund,
+    ("research-improve", "POST"): _improve,
     ("research-cancel", "POST"): _of_agent(lambda wanted: f"research/{wanted}/cancel"),
     ("research-tip", "GET"): _of_agent(lambda wanted: f"research/{wanted}/tip"),
     ("research-data", "GET"): _of_agent(lambda wanted: f"research/{wanted}/data/{DATA_NAME}"),

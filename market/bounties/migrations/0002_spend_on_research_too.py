@@ -15,12 +15,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='spend',
             name='research_bounty_id',
-            field=models.UUIDField(blank=True, null=True, unique=True),
+            field=models.UUIDField(blank=True, null=True),
         ),
         migrations.AlterField(
             model_name='spend',
             name='bounty',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='spends', to='bounties.bounty'),
+        ),
+        migrations.AddConstraint(
+            model_name='spend',
+            constraint=models.UniqueConstraint(fields=('research_bounty_id', 'offer_version'), name='research_budget_is_spent_once'),
         ),
         migrations.AddConstraint(
             model_name='spend',

@@ -41,6 +41,7 @@ VITAL = {
     "research-files": False,
     "research-list": True,
     "research-fund": True,
+    "research-improve": True,
     "research-cancel": True,
     "research-candidates": True,
     "research-precommits": True,
