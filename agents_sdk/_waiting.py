@@ -135,7 +135,7 @@ class CandidateWaiting(Looks):
         """Take a look; return whether it is what is waited for."""
         self.looked(case)
         # One that was never sent has no verdict that could become final.
-        return case.is_final or case.status == "LAPSED" if self._until == "final" else case.is_decided
+        return case.is_final or case.status == "LAPSED" if self._until == "final" else case.is_settled
 
     def again(self) -> str:
         """Return the call that goes on waiting."""

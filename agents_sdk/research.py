@@ -272,7 +272,7 @@ class SubmittedCandidate:
 
         Args:
             timeout: seconds, or text such as "10m"; None waits as long as it takes.
-            until: "decided" for the verdict, "final" until nothing can change it any more.
+            until: "decided" for the verdict and what it pays, "final" until nothing can change it any more.
 
         Raises:
             WaitTimeout: the candidate is judged on.

@@ -213,6 +213,11 @@ class ResearchCase(models.Model):
         return self.status in DECIDED
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is known what the verdict pays, a moment after it; or that there will be none."""
+        return self.status == "LAPSED" or (self.is_decided and self.reward is not None)
+
+    @property
     def is_accepted(self) -> bool:
         """Whether it is, or was, the tip."""
         return self.status == "ACCEPTED"

@@ -96,7 +96,7 @@ def case(status: str = "RECEIVED", **changes: Any) -> dict[str, Any]:
         "shrunk_gain": 0.018 if status == "ACCEPTED" else None,
         "pairs": 1,
         "path": [{"pairs": 1, "llr": 3.0, "upper": 2.0, "lower": -1.0}],
-        "reward": USD if status == "ACCEPTED" else None,
+        "reward": {"ACCEPTED": USD, "REJECTED": {**USD, "amount": "0.00"}, "INCONCLUSIVE": {**USD, "amount": "0.00"}}.get(status),
         "bond": {"amount": USD, "status": "PLACED"},
         "untrusted": {"note": INJECTION},
         **changes,

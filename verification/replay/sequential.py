@@ -40,6 +40,8 @@ ALPHA = 0.005
 # No gain is so large that one seed shows it: the first pair may be on a seed that the claimant knows.
 LEAST_PAIRS = 2
 MAX_BASELINES = 256
+# The error rates above are those of specs whose paired gains deviate by so many min_effects at most.
+MOST_PAIRED_DEVIATION = 0.71
 
 _PRIOR_DEGREES = 3
 _LEAST_UPPER = 1.5
