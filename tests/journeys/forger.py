@@ -1,5 +1,6 @@
 """A GPU owner who hands in one honest run and one that he trained otherwise, over the same HTTP as everybody."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -35,39 +36,28 @@ print("KEY", keys.issue(user=user, agent=None, mode="test", scope="lease:replay"
 
 
 @dataclass(frozen=True)
-class Forged:
-    """What became of it: the candidate's verdict, and the forged run as its maker sees it."""
+class Worked:
+    """What became of it: the candidate's verdict, and the run as its maker sees it."""
 
     case: research_models.ResearchCase
-    run_status: str
-    money_status: str
+    run: Replay
 
 
-def forge_a_run(stage: Stage, claimant: Market, bounty_id: str, text: str) -> Forged:
-    """Submit a null candidate; while the honest owners rest, do one of its runs and forge another; then let them go on."""
+@contextlib.contextmanager
+def at_work(stage: Stage) -> Iterator["Forger"]:
+    """Open an account for somebody with a machine of his own, registered and calibrated."""
     key = next(line for line in stage.manage("shell", "--no-imports", "-c", _ISSUE_KEY).splitlines() if line.startswith("KEY"))[4:]
     with LeaseClient(stage.url, key) as client, tempfile.TemporaryDirectory(prefix="atoms-forger-") as folder:
-        forger = _Forger(client, Path(folder))
+        forger = Forger(stage, client, Path(folder))
         forger.calibrate()
-        _tell_owners(stage, "pause")
-        tip = claimant.research.tip(bounty_id)
-        candidate = claimant.research.submit(bounty_id, Candidate(parent=tip.digest, files={"train.py": text}))
-        honest, forged = forger.take(), forger.take()
-        # Both are sealed before one is revealed: they are of one round.
-        handing_in = [forger.train(honest, is_forged=False), forger.train(forged, is_forged=True)]
-        for hand_in in handing_in:
-            next(hand_in, None)
-        for hand_in in handing_in:
-            next(hand_in, None)
-        _tell_owners(stage, "resume")
-        case = candidate.wait(timeout=WITHIN_S)
-        replay = forger.judged(forged)
-        assert forger.judged(honest).status == "VALID"
-    return Forged(case, replay.status, replay.money_status)
+        yield forger
 
 
-class _Forger:
-    def __init__(self, client: LeaseClient, folder: Path) -> None:
+class Forger:
+    """Does as a GPU owner does, honestly or not."""
+
+    def __init__(self, stage: Stage, client: LeaseClient, folder: Path) -> None:
+        self._stage = stage
         self._client = client
         self._folder = folder
         self._class = hardware.class_key(precision="fp32", threads=1)
@@ -75,9 +65,18 @@ class _Forger:
 
     def calibrate(self) -> None:
         """Do the host's first run, as every new host must."""
-        for _ in self.train(self.take(), is_forged=False):
-            pass
+        self.train(self.take(), is_forged=False)
         _until(lambda: self._client.hosts()[0].status == "READY")
+
+    def replay_of(self, claimant: Market, bounty_id: str, text: str, *, is_forged: bool) -> Worked:
+        """Submit a candidate; while the honest owners rest, do its first run; then let them go on to the verdict."""
+        _tell_owners(self._stage, "pause")
+        tip = claimant.research.tip(bounty_id)
+        candidate = claimant.research.submit(bounty_id, Candidate(parent=tip.digest, files={"train.py": text}))
+        taken = self.take()
+        self.train(taken, is_forged=is_forged)
+        _tell_owners(self._stage, "resume")
+        return Worked(candidate.wait(timeout=WITHIN_S), self.judged(taken))
 
     def take(self) -> LeaseItem:
         """Lease one run, waiting until there is one."""
@@ -91,13 +90,11 @@ class _Forger:
         _until(has_one)
         return taken[0]
 
-    def train(self, item: LeaseItem, *, is_forged: bool) -> Iterator[None]:
-        """Train and seal up to the first stop; then reveal, hand in and end."""
+    def train(self, item: LeaseItem, *, is_forged: bool) -> None:
+        """Train, seal, reveal, hand in and end."""
         finished = self._trained(item, is_forged=is_forged)
         salt = reports.new_salt()
         seal = reports.seal(finished.report, salt)
-        self._client.seal(item.id, item.token, seal)
-        yield
         _until(lambda: self._client.seal(item.id, item.token, seal).is_reveal_due)
         content = cast("Mapping[str, JsonValue]", finished.report.to_json())
         for index in self._client.reveal(item.id, item.token, report=content, salt=salt).wanted_checkpoints:

@@ -11,7 +11,7 @@ from agents_sdk import Market, research_models
 from agents_sdk.working_folder import Candidate
 from gpu_workers.runner.workloads.byte_lm import corpus, workload
 from tests.attacks import cheating
-from tests.journeys import forger
+from tests.journeys import forger, telling
 from tests.journeys import stage as stages
 from tests.market.config.supervisor import starting
 
@@ -74,37 +74,33 @@ def test_honest_gain_is_paid_and_cheats_pay(research_stage: stages.Stage) -> Non
         assert honest.reward is not None
         assert decimal.Decimal("1.00") < decimal.Decimal(honest.reward.amount) <= decimal.Decimal("3.00")
         assert honest.receipt is not None
-        told = _money(stage)
+        told = telling.eventually(lambda: _money(stage), lambda seen: seen["paid_runs"] == seen["valid_runs"])
         assert told["owners_paid"] == 2
-        assert told["paid_runs"] == told["valid_runs"] >= 3
+        assert told["paid_runs"] >= 6
         assert told["audited"] >= 3
 
         # Each on the new tip: what was paid once is not paid again.
         tip = base.replace(SLOW, HONEST)
-        null = _submit(claimant, bounty.id, tip.replace(HONEST, "LEARNING_RATE = 1.0001e-3"))
-        assert (null.status, null.reason_code) == ("REJECTED", "no_gain")
-        seed_picker = _submit(claimant, bounty.id, cheating.CANDIDATES["ignores the seed"].replace(RATE, HONEST))
-        assert (seed_picker.status, seed_picker.reason_code) == ("REJECTED", "smoke_failed")
-        for refused in (null, seed_picker):
-            assert refused.bond is not None
-            assert refused.bond.status == "LOST"
-            assert refused.reward is None or decimal.Decimal(refused.reward.amount) == 0
-        # Two bonds of 0.10 are gone; the honest candidate's is still placed or has come back.
-        assert before - _available(claimant) in (decimal.Decimal("0.20"), decimal.Decimal("0.30"))
-
-        forged = forger.forge_a_run(stage, claimant, bounty.id, tip.replace(HONEST, "LEARNING_RATE = 0.9999e-3"))
-        assert forged.case.status == "REJECTED"
-        told = _money(stage)
+        with forger.at_work(stage) as owner:
+            null = owner.replay_of(claimant, bounty.id, tip.replace(HONEST, "LEARNING_RATE = 1.0001e-3"), is_forged=False)
+            assert (null.case.status, null.case.reason_code, null.run.status) == ("REJECTED", "no_gain", "VALID")
+            seed_picker = _submit(claimant, bounty.id, cheating.CANDIDATES["ignores the seed"].replace(RATE, HONEST))
+            assert (seed_picker.status, seed_picker.reason_code) == ("REJECTED", "smoke_failed")
+            forged = owner.replay_of(claimant, bounty.id, tip.replace(HONEST, "LEARNING_RATE = 0.9999e-3"), is_forged=True)
+            assert (forged.case.status, forged.case.reason_code) == ("REJECTED", "no_gain")
+            assert (forged.run.status, forged.run.money_status) == ("INVALID", "FAILED")
+        for refused in (null.case, seed_picker, forged.case):
+            _loses_its_bond(claimant, refused.id)
+        # Three bonds of 0.10 are gone; the honest candidate's is still placed or has come back.
+        assert before - _available(claimant) in (decimal.Decimal("0.30"), decimal.Decimal("0.40"))
+        told = telling.eventually(lambda: _money(stage), lambda seen: seen["forfeited_minor"] > 0)
         assert told["invalid"] == ["audit_failed"]
-        assert told["forfeited_minor"] > 0
-        assert forged.run_status == "INVALID"
-        assert forged.money_status == "FAILED"
 
         leaders = list(poster.research.leaderboard(bounty.id))
         assert [leader.candidate for leader in leaders] == [honest.id]
         assert [tip.number for tip in poster.research.lineage(bounty.id)] == [1, 0]
-        told = _money(stage)
-        assert told["paid_runs"] == told["valid_runs"]
+        told = telling.eventually(lambda: _money(stage), lambda seen: seen["paid_runs"] == seen["valid_runs"])
+        assert told["owners_paid"] == 3
 
 
 def _post(poster: Market, base: str) -> research_models.ResearchBounty:
@@ -122,7 +118,7 @@ def _post(poster: Market, base: str) -> research_models.ResearchBounty:
         steps=40,
         rows=8,
         sequence=64,
-        checkpoint_every=10,
+        checkpoint_every=20,
         wall_s=240,
         max_parameters=250_000,
         memory_mib=2048,
@@ -141,6 +137,14 @@ def _submit(claimant: Market, bounty_id: str, text: str, *, note: str = "") -> r
     tip = claimant.research.tip(bounty_id)
     candidate = Candidate(parent=tip.digest, files={"train.py": text}, note=note)
     return claimant.research.submit(bounty_id, candidate, idempotency_key=candidate.name).wait(timeout=WITHIN)
+
+
+def _loses_its_bond(claimant: Market, candidate: str) -> None:
+    def bond() -> str:
+        found = claimant.research.candidate(candidate).show().bond
+        return found.status if found else ""
+
+    telling.eventually(bond, lambda status: status == "LOST")
 
 
 def _available(market: Market) -> decimal.Decimal:

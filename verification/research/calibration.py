@@ -41,7 +41,7 @@ def ask(*, host: Host) -> Run:
 
 
 def spec_for(key: ClassKey, *, level: SandboxLevel) -> Spec:
-    """Return the spec of a calibration run on a class: 200 steps, ten segments, some seconds on one CPU thread."""
+    """Return the spec of a calibration run on a class: 200 steps, five segments, some seconds on one CPU thread."""
     data = tuple(
         DataFile(name=f"{role}.bin", role=role, sha256=hashlib.sha256(content).hexdigest(), byte_count=len(content))
         for role, content in _texts().items()
@@ -56,7 +56,7 @@ def spec_for(key: ClassKey, *, level: SandboxLevel) -> Spec:
         steps=200,
         rows=8,
         sequence=64,
-        checkpoint_every=20,
+        checkpoint_every=40,
         vocabulary=256,
         wall_s=900,
         max_parameters=1_000_000,

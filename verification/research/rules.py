@@ -32,7 +32,8 @@ MAX_ATTEMPTS = 4
 MAX_REPLICAS = 6
 # From the seal on an owner may be away for so long; then the run is asked of another one.
 SEALED_LEASE_S = 24 * 3600
-REVEAL_RETRY_S = 30.0
+MOST_REVEAL_RETRY_S = 30.0
+LEAST_REVEAL_RETRY_S = 2.0
 # A sealed run that could be revealed and is not keeps its lease, but others wait for it no longer than this: another owner is asked too.
 REVEAL_PATIENCE = datetime.timedelta(hours=4)
 MAX_CHECKPOINT_BYTES = 64 * 1024 * 1024
@@ -63,6 +64,11 @@ MAX_HELD_IDEAS = 3
 def run_limit(spec: Spec) -> datetime.timedelta:
     """Return how long one owner may keep an open run by saying that he lives: twice its wall-clock limit, and time to load and pause."""
     return datetime.timedelta(seconds=2 * spec.wall_s, hours=1)
+
+
+def reveal_retry_s(spec: Spec) -> float:
+    """Return after how many seconds to ask again whether a sealed report is due: a sixtieth of a run's limit, from 2 to 30."""
+    return min(max(spec.wall_s / 60, LEAST_REVEAL_RETRY_S), MOST_REVEAL_RETRY_S)
 
 
 def round_limit(spec: Spec) -> datetime.timedelta:

@@ -45,7 +45,9 @@ class OtherSeal(Exception):
 class RevealTooEarly(Exception):
     """Other runs of the round are still trained: ask again after ``retry_after_s`` seconds."""
 
-    retry_after_s = rules.REVEAL_RETRY_S
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotSealed(Exception):
@@ -177,7 +179,7 @@ def seal(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, seal: str, now: da
     if run.seal != seal:
         raise OtherSeal(f"Run {run} is sealed with another seal.")
     is_due = rounds.is_reveal_due(run)
-    return Sealed(is_due, 0.0 if is_due else rules.REVEAL_RETRY_S)
+    return Sealed(is_due, 0.0 if is_due else rules.reveal_retry_s(Spec.from_json(run.spec)))
 
 
 def reveal(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, report: object, salt: str, now: datetime.datetime) -> Run:
@@ -197,7 +199,9 @@ def reveal(*, run_id: uuid.UUID, token: int, key_id: uuid.UUID, report: object, 
     if run.stage != _Stage.SEALED:
         return run
     if not rounds.is_reveal_due(run):
-        raise RevealTooEarly(f"Other runs of the round of {run} are still trained. Send the report after {rules.REVEAL_RETRY_S:.0f} s.")
+        retry_s = rules.reveal_retry_s(Spec.from_json(run.spec))
+        message = f"Other runs of the round of {run} are still trained. Send the report after {retry_s:.0f} s."
+        raise RevealTooEarly(message, retry_after_s=retry_s)
     read = _read(report, run)
     if not reports.is_sealed_by(run.seal, read, salt):
         raise reports.MalformedReport("report", "send the report and salt that the seal was made of")

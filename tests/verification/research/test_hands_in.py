@@ -29,7 +29,7 @@ def two_of_a_round() -> tuple[Run, Run]:
 
 def test_is_revealed_only_when_all_of_its_round_are_sealed() -> None:
     first, second = two_of_a_round()
-    assert scenes.seal(first) == runs.Sealed(False, rules.REVEAL_RETRY_S)
+    assert scenes.seal(first) == runs.Sealed(False, 2.0)
     with pytest.raises(runs.RevealTooEarly):
         scenes.reveal(first)
     assert Run.objects.get(pk=first.pk).report is None

@@ -65,7 +65,7 @@ def test_is_audited_in_all_segments_the_first_time() -> None:
     host = register(people.open_user("owner"))
     [run] = scenes.lease(host)
     scenes.seal(run)
-    assert scenes.reveal(run).audited_segments == list(range(10))
+    assert scenes.reveal(run).audited_segments == list(range(5))
 
 
 @pytest.mark.parametrize(
