@@ -83,7 +83,7 @@ def test_goes_all_the_way(host: str, as_owner: Caller) -> None:
     assert seal(as_owner, item).ok() == sealed
     revealed = reveal(as_owner, item).ok()
     assert revealed["status"] == "REVEALED"
-    assert {0, 9, 10} <= set(revealed["wanted_checkpoints"])
+    assert {0, 4, 5} <= set(revealed["wanted_checkpoints"])
     as_owner.post(f"leases/{item['id']}/finish", {"token": item["token"]}).refused(409, "checkpoints_missing")
     for index in revealed["wanted_checkpoints"]:
         kept = upload(as_owner, item, index, f"checkpoint {index}".encode()).ok(201)
@@ -305,5 +305,5 @@ def test_appeals_a_training_that_was_found_invalid(host: str, as_owner: Caller) 
     row = as_owner.get("replays").ok()["data"][0]
     assert row["lost"] == {"amount": "0.00", "currency": "USD"}
     found = row["appeal"]
-    assert (found["status"], found["differs_from_checkpoint"], found["differs_from_step"]) == ("STANDS", 3, 60)
+    assert (found["status"], found["differs_from_checkpoint"], found["differs_from_step"]) == ("STANDS", 3, 120)
     assert Run.objects.filter(kind=Run.Kind.APPEAL).count() == 1
