@@ -28,7 +28,7 @@ MAX_PAIRS = 12
 UNPAIRED_SD = 1.0
 PAIRED_SDS = {"1/4": math.sqrt(2) / 2, "1/16": math.sqrt(2) / 4}
 # What may not be exceeded, by the intervals' lower ends: a promise is broken when the figures cannot be explained otherwise.
-MOST_FALSE_ACCEPTS, MOST_FALSE_REJECTS, MOST_AT_TWICE, MOST_RUNS = 0.005, 0.01, 0.05, 4.0
+MOST_FALSE_ACCEPTS, MOST_FALSE_REJECTS, MOST_AT_TWICE, MOST_RUNS, MOST_TRUSTED = 0.005, 0.01, 0.05, 4.0, 0.05
 # Two owners run a baseline before it counts.
 BASELINE_OWNERS = 2
 BASELINES = 16
@@ -246,6 +246,12 @@ def _audits(report: campaign.Report) -> None:
             for audited in (1, 3, 5):
                 chance = policy.detection_probability(segments, forged, audited)
                 report.figures[f"audit of {audited} of {segments} segments, {forged} forged: found"] = f"{chance:.4f}"
+    for segments in (10, 50, 100):
+        # The random segments and the last one; the start is built again too, which trains nothing.
+        trained = rules.AUDIT_SHARE * (rules.AUDITED_SEGMENTS + 1) / segments
+        report.figures[f"trusted training a replay, owners with a record, {segments} segments"] = f"{100 * trained:.1f} % of a run"
+        if trained > MOST_TRUSTED:
+            report.violations.append(f"{trained:.3f} of a run is trained by the pool, more than {MOST_TRUSTED:g}")
     for price in (10, 1_00, 100_00):
         report.figures[f"price {price / 100:g}: segments audited of 50"] = policy.segment_count(price, 50)
     for stake in (5, 10, 20):
