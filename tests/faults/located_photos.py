@@ -217,6 +217,7 @@ def addresses(scene: Scene, submission: "Submission") -> list[str]:
         "candidate": "cnd_0",
         "idea_id": "ide_0",
         "replay_id": "rpl_0",
+        "replay": "rpl_0",
         "name": "x",
     }
     found = [_fill(route, known) for route in _routes(get_resolver().url_patterns) if "admin" not in route]
