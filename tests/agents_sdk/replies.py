@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import httpx
@@ -43,7 +44,11 @@ class FakeMarket:
 
     def ask(self, kind: Kind, do: Callable[[Any], Any], **options: Any) -> Any:
         """Run ``do`` with a client of either kind and return what comes back; lists are collected."""
-        return self._sync(do, options) if kind == "sync" else asyncio.run(self._async(do, options))
+        if kind == "sync":
+            return self._sync(do, options)
+        # In a thread of its own: a browser's loop may run in this one.
+        with ThreadPoolExecutor(1) as alone:
+            return alone.submit(asyncio.run, self._async(do, options)).result()
 
     def _sync(self, do: Callable[[Any], Any], options: dict[str, Any]) -> Any:
         client = httpx.Client(transport=httpx.MockTransport(self.handle))
